@@ -1,0 +1,108 @@
+"""Images as they lie in memory: one uint8 tensor, labels, and where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where images come from, in words that may stand on a page.
+
+    Args:
+        source: "MNIST, official files" or "built-in sample (scikit-learn digits, enlarged)".
+        licence: as far as stated by the source.
+        note: what a reader must know, for example that a selection was made; may be empty.
+        stand_in: True when these images stand in for others that could not be had.
+        sample: True for the built-in sample.
+    """
+
+    source: str
+    licence: str = "not stated"
+    note: str = ""
+    stand_in: bool = False
+    sample: bool = False
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of images of one size.
+
+    Args:
+        pixels: uint8 tensor of shape (N, C, H, W), values 0 to 255.
+        labels: int64 tensor of shape (N,), or None.
+        name: of the set and its part, "mnist-test".
+        provenance: where they come from.
+        classes: names of the labels, in order; may be empty.
+
+    Raises:
+        ValueError: pixels or labels have another type or shape; the message says which was found.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None = None
+    name: str = "images"
+    provenance: Provenance = field(default_factory=lambda: Provenance("made in this session"))
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"pixels: wanted a uint8 tensor of shape (N, C, H, W), got {self.pixels.dtype} "
+                f"of shape {tuple(self.pixels.shape)}"
+            )
+        if self.labels is not None and self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(f"labels: wanted shape ({len(self.pixels)},), one for each image, got {tuple(self.labels.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Images:
+        """Return the chosen images as `Images`: a slice, a list of positions or a boolean mask."""
+        if isinstance(index, int):
+            index = [index]
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, pixels=self.pixels[index], labels=labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return tuple(self.pixels.shape[1:])
+
+    def floats(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return all images as float32 in [0, 1], shape (N, C, H, W), on `device`."""
+        return self.pixels.to(device).float().div_(255)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that change when any pixel, label or the shape changes."""
+        digest = hashlib.sha256(str(tuple(self.pixels.shape)).encode())
+        digest.update(self.pixels.contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a set: to train on, to choose by, to report on once."""
+
+    train: Images
+    valid: Images
+    test: Images
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.train.shape
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the images come from."""
+        return self.train.provenance

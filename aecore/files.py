@@ -1,0 +1,64 @@
+"""Files that are whole or not there: every file that aecore writes goes through this module."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends without an error.
+
+    The bytes are on the disk before the name appears (flush, fsync, rename), so a reader sees the old
+    file or the new one, never half of one. After an error the temporary file is removed and an older
+    file of that name still stands.
+
+    Raises:
+        OSError: the folder cannot be made or written; the message names it and says what to do.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path.name} in {path.parent}: {error.strerror}. Make that folder writable, or choose "
+            f"another one with the environment variable AECORE_RUNS (runs) or AECORE_DATA (data)."
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        _flush_to_disk(part)
+        os.replace(part, path)
+        _flush_to_disk(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    # Opening a folder to flush its entry is not possible on Windows; there the rename alone has to do.
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,44 @@
+"""Losses: one number that training makes small. Each takes images and reconstructions, in that order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the mean squared error over all values of all images, a scalar."""
+    return F.mse_loss(x_hat, x)
+
+
+def mae(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the mean absolute error over all values of all images, a scalar."""
+    return F.l1_loss(x_hat, x)
+
+
+def bce(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return the binary cross-entropy, a scalar; `x_hat` must come out of a sigmoid, within [0, 1]."""
+    return F.binary_cross_entropy(x_hat, x)
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "bce": bce}
+
+
+def get(loss: str | Loss) -> Loss:
+    """Return a loss by its name; a function is returned as it is.
+
+    Raises:
+        ValueError: no loss has that name; the message suggests the nearest.
+    """
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        near = difflib.get_close_matches(loss, LOSSES, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"loss: unknown name {loss!r}.{hint} Known: {', '.join(LOSSES)}.")
+    return LOSSES[loss]

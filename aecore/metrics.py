@@ -1,0 +1,172 @@
+"""How good reconstructions are: plain functions of two batches, and `evaluate` for a model.
+
+Every function takes images `x` and reconstructions `x_hat` of shape (N, C, H, W), floats on the scale
+[0, 1], and returns one value for each image, shape (N,).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .data.images import Images
+
+
+def mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return each image's mean squared error, on the scale where white is 1."""
+    check_pair(x, x_hat)
+    return (x_hat - x).square().flatten(1).mean(1)
+
+
+def mae(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return each image's mean absolute error, on the scale where white is 1."""
+    check_pair(x, x_hat)
+    return (x_hat - x).abs().flatten(1).mean(1)
+
+
+def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return each image's peak signal-to-noise ratio in dB: `-10 log10(MSE)`, infinite where nothing differs."""
+    return psnr_of(mse(x, x_hat))
+
+
+def psnr_of(mse: Tensor | float) -> Tensor:
+    """Return the PSNR in dB that belongs to a mean squared error on the scale [0, 1]."""
+    return -10 * torch.log10(torch.as_tensor(mse))
+
+
+def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return each image's structural similarity, at most 1.
+
+    The standard form: Gaussian window of 11 pixels and standard deviation 1.5, K1 = .01, K2 = .03,
+    channels averaged (Wang et al. 2004, section III).
+
+    Raises:
+        ValueError: the images are smaller than the window, 11×11.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    check_pair(x, x_hat)
+    if min(x.shape[2:]) < 11:
+        raise ValueError(f"x: SSIM needs images of at least 11×11 pixels (its window), got {x.shape[2]}×{x.shape[3]}")
+    return structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none").reshape(-1)
+
+
+def check_pair(x: Tensor, x_hat: Tensor) -> None:
+    """Raise a ValueError where two batches cannot be compared: shapes, types or scales that do not fit.
+
+    `x` must lie in [0, 1]. A reconstruction may leave that range a little, as linear models do; one that
+    goes far beyond is on another scale.
+    """
+    if x.ndim != 4 or x.shape != x_hat.shape:
+        raise ValueError(f"x and x_hat: wanted one shape (N, C, H, W), got {tuple(x.shape)} and {tuple(x_hat.shape)}")
+    for name, batch in (("x", x), ("x_hat", x_hat)):
+        if not batch.is_floating_point():
+            raise ValueError(f"{name}: wanted floats in [0, 1], got {batch.dtype}; for bytes divide by 255 first")
+    low, high = x.aminmax()
+    if low < 0 or high > 1:
+        raise ValueError(f"x: wanted values in [0, 1], got {low:.3g} to {high:.3g}; images of 0 to 255 are divided by 255")
+    low, high = x_hat.aminmax()
+    if not (-20 < low and high < 20):
+        raise ValueError(
+            f"x_hat: wanted values about [0, 1] like x, got {low:.3g} to {high:.3g}; a reconstruction on the scale "
+            "0 to 255 is divided by 255, one that holds NaN comes from a training that broke down"
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `evaluate` measured: means over images, and the values of each image behind them.
+
+    Args:
+        images: name of the set, "mnist-test".
+        count: number of images.
+        mse, mae: means over all images; the scale is that of values in [0, 1].
+        psnr_db: mean of the images' PSNR, infinite values left out.
+        psnr_of_mse_db: PSNR of the mean MSE; never above `psnr_db`, since the logarithm is concave.
+        ssim: mean of the images' SSIM, or NaN for images smaller than 11×11.
+        each: tensors of shape (N,) by metric.
+    """
+
+    images: str
+    count: int
+    mse: float
+    mae: float
+    psnr_db: float
+    psnr_of_mse_db: float
+    ssim: float
+    each: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.images} ({self.count:,} images): MSE {self.mse:.5f}  MAE {self.mae:.4f}  "
+            f"PSNR {self.psnr_db:.2f} dB  SSIM {self.ssim:.4f}"
+        )
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module | Callable[[Tensor], Tensor], images: Images, *, clip: bool = False, batch_size: int = 500) -> Scores:
+    """Return the scores of a model on images.
+
+    Args:
+        model: an autoencoder, or any function from images to reconstructions, (N, C, H, W) to the same.
+        images: what to reconstruct; at least one.
+        clip: bring reconstructions into [0, 1] first, as a screen or a file would.
+        batch_size: images at a time; it changes no result, only memory.
+
+    Raises:
+        ValueError: there is no image, or the model's images do not fit.
+    """
+    if len(images) == 0:
+        raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
+    device = _device_of(model)
+    names = ["mse", "mae", "psnr", *(["ssim"] if min(images.shape[1:]) >= 11 else [])]
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    with _evaluating(model):
+        for start in range(0, len(images), batch_size):
+            x = images[start : start + batch_size].floats(device)
+            x_hat = model(x).float()
+            if clip:
+                x_hat = x_hat.clamp(0, 1)
+            for name in names:
+                parts[name].append(METRICS[name](x, x_hat).cpu())
+    return _scores(images, {name: torch.cat(values).double() for name, values in parts.items()})
+
+
+METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
+
+
+def _scores(images: Images, each: dict[str, Tensor]) -> Scores:
+    finite = each["psnr"][each["psnr"].isfinite()]
+    return Scores(
+        images=images.name,
+        count=len(images),
+        mse=each["mse"].mean().item(),
+        mae=each["mae"].mean().item(),
+        psnr_db=finite.mean().item() if len(finite) else float("inf"),
+        psnr_of_mse_db=psnr_of(each["mse"].mean()).item(),
+        ssim=each["ssim"].mean().item() if "ssim" in each else float("nan"),
+        each=each,
+    )
+
+
+def _device_of(model) -> torch.device:
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return weights.device if weights is not None else torch.device("cpu")
+
+
+@contextlib.contextmanager
+def _evaluating(model):
+    """Switch a module to evaluation and back; leave plain functions alone."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,133 @@
+"""What a model is made of, layer by layer: shapes, weights, multiply–adds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .autoencoder import Autoencoder
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One line of a summary: `part` is "encoder" or "decoder", `shape` is that of one output."""
+
+    part: str
+    text: str
+    shape: tuple[int, ...]
+    weights: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The layers of a model in the order in which an image meets them; prints as a table."""
+
+    title: str
+    layers: tuple[Layer, ...]
+    image_shape: tuple[int, ...]
+    code_shape: tuple[int, ...]
+
+    @property
+    def weights(self) -> int:
+        """Number of trained values, biases included."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply–adds for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def ratio(self) -> float:
+        """Values of the code over values of the image. Values, not bytes."""
+        return math.prod(self.code_shape) / math.prod(self.image_shape)
+
+    def __repr__(self) -> str:
+        rows = [("", "image", _by(self.image_shape), "", "")]
+        for part in ("encoder", "decoder"):
+            rows += [
+                (part, layer.text, _by(layer.shape), _count(layer.weights), _count(layer.macs))
+                for layer in self.layers
+                if layer.part == part
+            ]
+            if part == "encoder":
+                rows.append(("", "code", _by(self.code_shape), "", ""))
+        rows.append(("", "all", "", _count(self.weights), _count(self.macs)))
+        head = ("part", "layer", "shape after it", "weights", "multiply–adds")
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
+        lines = ["  ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+                 for row in [head, *rows]]  # fmt: skip
+        values = f"{math.prod(self.code_shape)} / {math.prod(self.image_shape)} = {self.ratio:.4f}"
+        return "\n".join([self.title, *lines, f"code values / image values = {values}"])
+
+
+@torch.no_grad()
+def summary(model: Autoencoder) -> Summary:
+    """Return the layers of `model` with the shape after each, its weights and its multiply–adds.
+
+    The shapes are not computed from formulas: a blank image goes through the model and each layer
+    reports what came out of it.
+    """
+    layers: list[Layer] = []
+    hooks = []
+    for part in ("encoder", "decoder"):
+        leaves = [m for m in getattr(model, part).modules() if not list(m.children())]
+        for leaf in leaves:
+            hooks.append(leaf.register_forward_hook(_recorder(part, layers)))
+    try:
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        model(torch.zeros(1, *model.image_shape, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Summary(type(model).__name__, tuple(layers), model.image_shape, model.code_shape)
+
+
+def count_weights(model: nn.Module) -> int:
+    """Return the number of trained values of a model, biases included."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _recorder(part: str, layers: list[Layer]):
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        layers.append(
+            Layer(part, _describe(module), tuple(output.shape[1:]), count_weights(module), _macs(module, inputs[0], output))
+        )
+
+    return record
+
+
+def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+    if isinstance(module, nn.Linear):
+        return module.in_features * module.out_features
+    if isinstance(module, nn.Conv2d):  # every output value reads a window in each input channel of its group
+        return y[0].numel() * module.in_channels // module.groups * math.prod(module.kernel_size)
+    if isinstance(module, nn.ConvTranspose2d):  # every input value is spread over a window in each output channel
+        return x[0].numel() * module.out_channels // module.groups * math.prod(module.kernel_size)
+    return 0
+
+
+def _describe(module: nn.Module) -> str:
+    name = type(module).__name__
+    if isinstance(module, nn.Linear):
+        return f"{name} {module.in_features}→{module.out_features}"
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        details = f"kernel {module.kernel_size[0]}, stride {module.stride[0]}, padding {module.padding[0]}"
+        return f"{name} {module.in_channels}→{module.out_channels}, {details}"
+    return name
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(str(n) for n in shape)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "–"
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.rjust(width) if column >= 3 else cell.ljust(width)
