@@ -23,14 +23,14 @@ _WHERE = {
     "fit": "experiment",
     "from_array": "data",
     "load": "data",
-    "provenance": "plots",
+    "provenance": "publishing",
     "setup": "profile",
     "summary": "models",
     "table": "plots",
 }
 _MODULES = ("data", "losses", "metrics", "models", "plots", "profile", "runs", "training")
 
-__all__ = [*_WHERE, *_MODULES]  # noqa: PLE0604 (a static list would repeat the one above)
+__all__ = [*_WHERE, *_MODULES]
 
 
 def __getattr__(name: str):

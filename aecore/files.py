@@ -34,6 +34,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
+        part.chmod(_usual_mode())
         _flush_to_disk(part)
         os.replace(part, path)
         _flush_to_disk(path.parent)
@@ -51,6 +52,13 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _usual_mode() -> int:
+    # mkstemp makes files that only their owner may read; a finished file has the mode of any other.
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -68,9 +68,9 @@ def check_pair(x: Tensor, x_hat: Tensor) -> None:
             raise ValueError(f"{name}: wanted floats in [0, 1], got {batch.dtype}; for bytes divide by 255 first")
     low, high = x.aminmax()
     if low < 0 or high > 1:
-        raise ValueError(f"x: wanted values in [0, 1], got {low:.3g} to {high:.3g}; images of 0 to 255 are divided by 255")
+        raise ValueError(f"x: wanted values in [0, 1], got {low:.3g} to {high:.3g}; divide images of 0 to 255 by 255")
     low, high = x_hat.aminmax()
-    if not (-20 < low and high < 20):
+    if not (low > -20 and high < 20):  # written so that NaN is refused too
         raise ValueError(
             f"x_hat: wanted values about [0, 1] like x, got {low:.3g} to {high:.3g}; a reconstruction on the scale "
             "0 to 255 is divided by 255, one that holds NaN comes from a training that broke down"
@@ -108,7 +108,9 @@ class Scores:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module | Callable[[Tensor], Tensor], images: Images, *, clip: bool = False, batch_size: int = 500) -> Scores:
+def evaluate(
+    model: nn.Module | Callable[[Tensor], Tensor], images: Images, *, clip: bool = False, batch_size: int = 500
+) -> Scores:
     """Return the scores of a model on images.
 
     Args:

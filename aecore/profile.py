@@ -32,7 +32,7 @@ def current() -> str:
     """
     name = os.environ.get("AECORE_PROFILE", "full").strip().lower() or "full"
     if name not in PROFILES:
-        raise ValueError(f"AECORE_PROFILE is {name!r}; it can be 'quick' (built-in sample, moments) or 'full' (real data)")
+        raise ValueError(f"AECORE_PROFILE: wanted 'quick' (built-in sample) or 'full' (real data), got {name!r}")
     return name
 
 

@@ -194,7 +194,7 @@ def publish(name: str, wanted: str) -> Path:
     source, target = own_folder(name, wanted), PUBLISHED / name
     facts, weights = read_facts(source), (source / "weights.safetensors").read_bytes()
     if len(weights) > LARGEST_PUBLISHED:
-        raise ValueError(f"{name}: weights of {len(weights):,} bytes are more than the {LARGEST_PUBLISHED:,} a published run may have")
+        raise ValueError(f"{name}: its weights have {len(weights):,} bytes, more than {LARGEST_PUBLISHED:,}")
     if hashlib.sha256(weights).hexdigest() != facts["weights_sha256"]:
         raise DamagedRun(f"{source / 'weights.safetensors'} is damaged")
     with files.written_whole(target / "weights.safetensors") as part:

@@ -58,7 +58,9 @@ class Images:
                 f"of shape {tuple(self.pixels.shape)}"
             )
         if self.labels is not None and self.labels.shape != self.pixels.shape[:1]:
-            raise ValueError(f"labels: wanted shape ({len(self.pixels)},), one for each image, got {tuple(self.labels.shape)}")
+            raise ValueError(
+                f"labels: wanted shape ({len(self.pixels)},), one for each image, got {tuple(self.labels.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)

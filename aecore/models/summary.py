@@ -59,8 +59,7 @@ class Summary:
         rows.append(("", "all", "", _count(self.weights), _count(self.macs)))
         head = ("part", "layer", "shape after it", "weights", "multiply–adds")
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
-        lines = ["  ".join(_pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                 for row in [head, *rows]]  # fmt: skip
+        lines = [_line(row, widths) for row in [head, *rows]]
         values = f"{math.prod(self.code_shape)} / {math.prod(self.image_shape)} = {self.ratio:.4f}"
         return "\n".join([self.title, *lines, f"code values / image values = {values}"])
 
@@ -94,9 +93,8 @@ def count_weights(model: nn.Module) -> int:
 
 def _recorder(part: str, layers: list[Layer]):
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        layers.append(
-            Layer(part, _describe(module), tuple(output.shape[1:]), count_weights(module), _macs(module, inputs[0], output))
-        )
+        shape, macs = tuple(output.shape[1:]), _macs(module, inputs[0], output)
+        layers.append(Layer(part, _describe(module), shape, count_weights(module), macs))
 
     return record
 
@@ -129,5 +127,7 @@ def _count(number: int) -> str:
     return f"{number:,}" if number else "–"
 
 
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column >= 3 else cell.ljust(width)
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    # Text stands left, numbers right.
+    cells = [c.rjust(w) if i >= 3 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+    return "  ".join(cells).rstrip()

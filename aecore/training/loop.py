@@ -48,9 +48,9 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, epoch: int, step: int, lr: float, value: float) -> None:
         self.epoch, self.step, self.lr, self.value = epoch, step, lr, value
         super().__init__(
-            f"the loss became {value} in step {step} (epoch {epoch}) at learning rate {lr:.3g}; the model has its state "
-            f"from before that epoch. Try a learning rate of {lr / 10:.0e}, look for values outside [0, 1] in the "
-            "images, and for a division or a logarithm of zero in the loss."
+            f"the loss became {value} in step {step} (epoch {epoch}) at learning rate {lr:.3g}; the model has its "
+            f"state from before that epoch. Try a learning rate of {lr / 10:.0e}, look for values outside [0, 1] in "
+            "the images, and for a division or a logarithm of zero in the loss."
         )
 
 

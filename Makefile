@@ -1,0 +1,90 @@
+# From a fresh clone with Python 3.11 or newer and make, `make book` and `make test` do all of their own set-up.
+# People without make find the plain pip commands in README.md.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+HTML := _build/html/index.html
+
+# The first Python that is new enough, those that were tested first. `make PYTHON=/path/to/python3.12 …` overrules it.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+# What runs here must not read or write a reader's own data and runs, nor any in the home folder.
+SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM && \
+	env -u AECORE_RETRAIN -u AECORE_JOURNAL AECORE_PROFILE=quick AECORE_PROGRESS=0 \
+	AECORE_DATA="$$scratch/data" AECORE_RUNS="$$scratch/runs"
+PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
+NOTEBOOKS = $(wildcard chapters/*.ipynb)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+		while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+
+setup: $(READY)  ## make .venv and install aecore with the tested versions
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found. Try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[book,test,course]'
+	@touch $@
+
+book: build  ## build the HTML from the published notebooks and say where it is
+	@echo
+	@echo "The book is built. Open $(CURDIR)/$(HTML) in a browser."
+
+build: $(READY)
+	$(BIN)/jupyter-book build . -W --keep-going -q
+
+test: $(READY)  ## lint, test the package, run the chapters (quick profile), build the book, check its pages
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-package
+	@$(MAKE) --no-print-directory test-chapters
+	@rm -rf _build
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory test-pages
+
+lint: $(READY)  ## ruff, on the package, the tools, the tests and the chapters' code
+	$(BIN)/ruff check --no-cache .
+
+test-package: $(READY)  ## tests of the package and of the book's source
+	$(SCRATCH) $(PYTEST) tests --ignore=tests/pages
+
+test-chapters: $(READY)  ## run every chapter with nbval under the quick profile
+ifeq ($(NOTEBOOKS),)
+	@echo "There is no chapter to run yet."
+else
+	$(SCRATCH) JUPYTER_PREFER_ENV_PATH=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(NOTEBOOKS)
+endif
+
+test-pages: $(READY)  ## check the built HTML (after make book)
+	$(PYTEST) tests/pages
+
+chapters: $(READY)  ## execute all chapters from their .md, quick profile, into _build/chapters
+	$(SCRATCH) $(BIN)/python book/tools/execute.py _build/chapters
+
+publish: $(READY)  ## execute one chapter under the full profile and store its outputs: make publish CH=02
+	@test -n "$(CH)" || { echo "Say which chapter: make publish CH=02"; exit 1; }
+	$(BIN)/aecore publish $(CH)
+
+sync: $(READY)  ## carry edits of chapters/*.md into the paired .ipynb (outputs stay)
+	$(BIN)/jupytext --sync chapters/*.md
+
+lab: $(READY)  ## open the chapters in JupyterLab
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[lab]'
+	$(BIN)/jupyter lab chapters
+
+address: $(READY)  ## rewrite what depends on the repository's address in pyproject.toml
+	$(BIN)/python book/tools/address.py
+
+pins: $(READY)  ## write constraints.txt and environment.yml from what is installed in .venv
+	$(BIN)/python book/tools/pins.py
+
+colab: $(READY)  ## run each notebook alone in a clean environment that holds only torch, as Colab does (slow)
+	$(BIN)/python tests/colab/trial.py
+
+clean:  ## remove what was built (not .venv)
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache

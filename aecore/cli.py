@@ -1,0 +1,128 @@
+"""The command `aecore`: what is here, fetch data, train, publish a chapter."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import __version__, profile
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, or 1 after an error that was explained."""
+    options = _parser().parse_args(arguments)
+    profile.speak()
+    try:
+        options.run(options)
+    except (OSError, ValueError) as error:
+        print(f"aecore {options.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Say what this machine has, which data lies where, and which runs are published."""
+    from . import runs
+
+    print(f"aecore {__version__} · {profile.versions_line()} · {profile.machine()}")
+    print(f"profile: {profile.current()} (AECORE_PROFILE)")
+    print(f"own runs: {runs.home()} (AECORE_RUNS), {_writable(runs.home())}")
+    print("\nData (AECORE_DATA)")
+    _list_data()
+    print("\nPublished runs")
+    for facts in runs.published():
+        weights = runs.PUBLISHED / facts["name"] / "weights.safetensors"
+        print(f"  {facts['name']:24} {facts['date'][:10]}  {facts['machine']}  {weights.stat().st_size / 1e6:.2f} MB")
+    if not runs.published():
+        print("  none")
+
+
+def data(options: argparse.Namespace) -> None:
+    """List the data sets, or fetch those that are named."""
+    from .data import load
+
+    for name in options.names:
+        load(name, stand_in=options.stand_in)
+    if not options.names:
+        _list_data()
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a model by name and print its scores on the test images."""
+    from .data import load
+    from .experiment import fit
+    from .metrics import evaluate
+    from .models import create
+    from .training import Plan
+
+    splits = load(options.data)
+    plan = Plan(
+        epochs=options.epochs, batch_size=options.batch_size, lr=options.lr,
+        schedule=options.schedule, precision=options.precision, seed=options.seed,
+    )  # fmt: skip
+    run = fit(create(options.model, splits.shape, options.code_size), splits, plan, name=options.name)
+    print(evaluate(run.model, splits.test))
+
+
+def publish(options: argparse.Namespace) -> None:
+    """Execute a chapter under the full profile and store its outputs and its runs."""
+    from .publishing import publish
+
+    found = sorted(Path(options.folder).glob(f"{options.chapter}_*.ipynb"))
+    if not found:
+        raise ValueError(f"chapter: there is no {options.folder}/{options.chapter}_….ipynb")
+    for path in found:
+        facts = publish(path)
+        print(f"published {path}: {facts['date']}, {facts['device']}, {len(facts['runs'])} runs")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aecore", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(run) -> argparse.ArgumentParser:
+        command = commands.add_parser(run.__name__, help=run.__doc__)
+        command.set_defaults(run=run)
+        return command
+
+    add(doctor)
+    fetch = add(data)
+    fetch.add_argument("names", nargs="*", help="what to fetch; nothing lists all sets")
+    fetch.add_argument("--stand-in", action="store_true", help="accept a stand-in that lies in the data folder")
+    _add_training(add(train))
+    chapter = add(publish)
+    chapter.add_argument("chapter", help="its number, 02")
+    chapter.add_argument("--folder", default="chapters")
+    return parser
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="linear", help="linear, dense, conv or strided-conv")
+    command.add_argument("--data", default="mnist")
+    command.add_argument("--code-size", type=int, default=32)
+    command.add_argument("--epochs", type=int, default=20)
+    command.add_argument("--batch-size", type=int, default=128)
+    command.add_argument("--lr", type=float, default=3e-3)
+    command.add_argument("--schedule", default="cosine", help="constant or cosine")
+    command.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--name", help="under which the run is stored")
+
+
+def _list_data() -> None:
+    from .data import available
+
+    for entry in available():
+        print(f"  {entry['name']:8} {entry['where']:28} {entry['bytes'] / 1e6:7.1f} MB  {entry['what']}")
+
+
+def _writable(folder: Path) -> str:
+    import os
+
+    nearest = next(p for p in [folder, *folder.parents] if p.exists())
+    return "writable" if os.access(nearest, os.W_OK) else "NOT writable"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

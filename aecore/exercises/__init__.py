@@ -1,0 +1,47 @@
+"""`check("02-1", answer)`: tells a reader at once whether an answer is right, and if not, where to look.
+
+The exercises of each chapter stand in `bank/`; this is the one place of the package that knows chapters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+
+from . import bank
+from .checking import Function, Mistake, Number, Verdict
+
+
+def check(exercise: str, answer: object) -> Verdict:
+    """Return the verdict on an answer.
+
+    Args:
+        exercise: its number, "02-1".
+        answer: a number or a function, as the exercise asks; `...` means "not answered yet".
+
+    Raises:
+        ValueError: there is no such exercise; the message suggests the nearest.
+    """
+    known = exercises()
+    if exercise not in known:
+        near = difflib.get_close_matches(exercise, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"exercise: unknown number {exercise!r}.{hint} Known: {', '.join(known)}.")
+    if answer is ...:
+        return Verdict(exercise, "waiting", f"put your answer in place of the three dots ({known[exercise].title})")
+    problem = known[exercise].judge(answer)
+    if problem is None:
+        return Verdict(exercise, "right", "right")
+    return Verdict(exercise, "wrong", f"not yet: {problem}")
+
+
+def exercises() -> dict[str, Number | Function]:
+    """Return all exercises of the book by their number."""
+    found: dict[str, Number | Function] = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(bank.__path__)):
+        found |= importlib.import_module(f"{bank.__name__}.{module}").EXERCISES
+    return found
+
+
+__all__ = ["Function", "Mistake", "Number", "Verdict", "check", "exercises"]

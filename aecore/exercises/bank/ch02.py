@@ -1,0 +1,94 @@
+"""Chapter 2: convolutional autoencoders."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checking import Function, Mistake, Number
+
+
+def _out_size(n: int, kernel: int, stride: int, padding: int) -> int:
+    return (n + 2 * padding - kernel) // stride + 1
+
+
+def _live_channels(z: Tensor) -> int:
+    return int((z != 0).any(dim=(0, 2, 3)).sum())
+
+
+def _code_with_dead_channels(dead: int, channels: int, count: int = 3) -> Tensor:
+    z = torch.rand(count, channels, 4, 4, generator=torch.Generator().manual_seed(dead)) + 0.1
+    z[0, -1] = 0  # silent for one image only: alive
+    z[:, :dead] = 0
+    return z
+
+
+EXERCISES = {
+    "02-1": Number(
+        title="trained values of Conv2d(64 → 8, kernel 3)",
+        answer=64 * 8 * 9 + 8,
+        tolerance=0,
+        mistakes=(
+            Mistake(64 * 8 * 9, "those are the weights; each of the 8 output channels also has an offset"),
+            Mistake(64 * 8 * 3 + 8, "a kernel of 3 is a window of 3×3, nine weights and not three"),
+            Mistake(8 * 9 + 8, "each output channel looks at all 64 input channels, with a window for each"),
+        ),
+    ),
+    "02-2": Function(
+        title="the size of a convolution's output",
+        right=_out_size,
+        examples=((28, 3, 1, 1), (28, 3, 1, 0), (28, 4, 2, 1), (7, 3, 2, 1), (28, 5, 3, 2), (10, 4, 3, 0)),
+        mistakes=(
+            Mistake(
+                lambda n, kernel, stride, padding: (n + padding - kernel) // stride + 1,
+                "the padding stands on both sides of the image: it counts twice",
+            ),
+            Mistake(
+                lambda n, kernel, stride, padding: (n - kernel) // stride + 1,
+                "the padding is missing; this is the slip that turned 392 into 200",
+            ),
+            Mistake(
+                lambda n, kernel, stride, padding: (n + 2 * padding - kernel) // stride,
+                "one too few: the window's first position counts before any step is taken",
+            ),
+            Mistake(
+                lambda n, kernel, stride, padding: (n + 2 * padding - kernel) / stride + 1,
+                "a size is a whole number: a step that does not fit any more is not taken, so divide with //",
+            ),
+        ),
+    ),
+    "02-3": Number(
+        title="multiply–adds of Conv2d(1 → 64, kernel 3, padding 1) for one digit",
+        answer=64 * 28 * 28 * 9,
+        tolerance=0,
+        mistakes=(
+            Mistake(64 * 9, "that is the work at one place of the image; the window stops at each of 28×28 places"),
+            Mistake(64 * 14 * 14 * 9, "the pooling comes after this layer: it still works on 28×28 places"),
+            Mistake(64 * 26 * 26 * 9, "with padding 1 the window stops at all 28×28 places, not at 26×26"),
+            Mistake(64 * 28 * 28 * 3, "a kernel of 3 is a window of 3×3, nine products and not three"),
+        ),
+    ),
+    "02-4": Function(
+        title="the number of channels that are alive",
+        right=_live_channels,
+        examples=tuple((_code_with_dead_channels(d, c),) for d, c in ((0, 8), (3, 8), (5, 6), (4, 4))),
+        mistakes=(
+            Mistake(
+                lambda z: z.shape[1] - _live_channels(z),
+                "those are the dead ones; the living are wanted",
+            ),
+            Mistake(
+                lambda z: int((z != 0).any(0).sum()),
+                "those are values; a channel is alive when any of its places is, so ask over height and width as well",
+            ),
+            Mistake(
+                lambda z: (z != 0).any(dim=(0, 2, 3)),
+                "that says which channels live, shape (C,); wanted is how many, one whole number",
+            ),
+            Mistake(
+                lambda z: int((z != 0).all(dim=0).any(dim=(1, 2)).sum()),
+                "a channel that is silent for one image can speak for another: ask for any image, not for all",
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,167 @@
+"""The figures and tables of the book. Each function makes one figure, which teaches one thing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from .data.images import Images
+from .runs import Run
+
+Model = nn.Module | Callable[[Tensor], Tensor]
+
+
+def show(images: Tensor, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9) -> Figure:
+    """Draw images in a grid, row by row.
+
+    Args:
+        images: floats of shape (N, C, H, W); values outside [0, 1] are drawn as 0 or 1.
+        titles: a line above each image, as many as there are images, or none.
+        columns: images in a row.
+        size: width of one image in inches.
+    """
+    if titles and len(titles) != len(images):
+        raise ValueError(f"titles: wanted {len(images)}, one for each image, got {len(titles)}")
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    height = size * images.shape[2] / images.shape[3] + (0.28 if titles else 0.04)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, image in enumerate(images):
+        _draw(axes.flat[i], image)
+        if titles:
+            axes.flat[i].set_title(titles[i], fontsize=8)
+    return figure
+
+
+def reconstructions(models: Model | Run | Mapping[str, Model | Run], images: Images, count: int = 10) -> Figure:
+    """Draw the first images of a set in the top row, and below them what each model makes of them.
+
+    Args:
+        models: one model or run, or several by the name that stands at their row.
+        images: what to reconstruct.
+        count: how many images.
+    """
+    named = models if isinstance(models, Mapping) else {"reconstruction": models}
+    x = images[:count].floats()
+    rows = {"original": x}
+    for name, model in named.items():
+        rows[name] = reconstruct(model, x)
+    height = len(rows) * (6.4 / count) * x.shape[2] / x.shape[3] + 0.1
+    figure, axes = plt.subplots(len(rows), len(x), figsize=(7.6, height), squeeze=False)
+    for row, (name, batch) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(row, batch, strict=True):
+            _draw(axis, image)
+            axis.set_axis_on()
+            _bare(axis)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+@torch.no_grad()
+def reconstruct(model: Model | Run, x: Tensor) -> Tensor:
+    """Return what a model, a run's model or a function makes of images (N, C, H, W), on the CPU."""
+    model = model.model if isinstance(model, Run) else model
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return model(x.to(weights.device) if weights is not None else x).float().cpu()
+
+
+def curves(named: Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:
+    """Draw the loss of runs by epoch: validation as a line, training as dots of the same colour."""
+    figure, axis = plt.subplots()
+    for name, run in named.items():
+        epochs = range(1, len(run.history) + 1)
+        (line,) = axis.plot(epochs, run.history.valid_loss, label=name)
+        axis.plot(epochs, run.history.train_loss, ".", color=line.get_color(), markersize=4)
+    axis.set(xlabel="epoch", ylabel=ylabel, yscale="log")
+    axis.legend(title="line: validation, dots: training")
+    return figure
+
+
+def by_code_size(named: Mapping[str, Mapping[int, float | Sequence[float]]], ylabel: str = "test MSE") -> Figure:
+    """Draw error against code size, both on logarithmic axes, a line for each name.
+
+    Args:
+        named: for each name the error by code size; where several seeds are given, their mean is drawn
+            and a bar from the lowest to the highest.
+        ylabel: what the error is.
+    """
+    figure, axis = plt.subplots()
+    for i, (name, errors) in enumerate(named.items()):
+        sizes = sorted(errors)
+        seeds = [torch.as_tensor(errors[k], dtype=torch.float64).reshape(-1) for k in sizes]
+        means = torch.stack([s.mean() for s in seeds])
+        low = means - torch.stack([s.min() for s in seeds])
+        high = torch.stack([s.max() for s in seeds]) - means
+        axis.errorbar(sizes, means, yerr=(low, high), marker="osD^vP"[i % 6], capsize=3, markersize=5, label=name)
+    ticks = sorted({k for errors in named.values() for k in errors})
+    axis.set(xscale="log", yscale="log", xlabel="values in the code", ylabel=ylabel)
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.minorticks_off()
+    axis.legend()
+    return figure
+
+
+def patterns(vectors: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Figure:
+    """Draw rows of vectors as images of (C, H, W): red above zero, blue below, white at zero.
+
+    Args:
+        vectors: for each name a tensor (count, C·H·W); each is scaled to its own largest value.
+        shape: of the images, one channel.
+    """
+    count = max(len(v) for v in vectors.values())
+    height = len(vectors) * 6.4 / count + 0.1
+    figure, axes = plt.subplots(len(vectors), count, figsize=(7.6, height), squeeze=False)
+    for row, (name, batch) in zip(axes, vectors.items(), strict=True):
+        for axis, vector in zip(row, batch, strict=False):
+            top = vector.abs().max().item() or 1.0
+            axis.imshow(vector.reshape(shape[1:]).numpy(), cmap="RdBu_r", vmin=-top, vmax=top)
+        for axis in row:
+            _bare(axis)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def table(rows: Sequence[Mapping[str, object]]):
+    """Return rows as a table, the first column as its index; a number is shown to four digits.
+
+    Args:
+        rows: one mapping for each row, all with the same keys; they become the head.
+    """
+    import pandas as pd
+
+    shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
+    return pd.DataFrame(shown).set_index(next(iter(rows[0])))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 1:
+        return f"{value:.2f}"
+    return f"{value:.{min(6, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _draw(axis, image: Tensor) -> None:
+    pixels = image.detach().clamp(0, 1).permute(1, 2, 0).squeeze(2).numpy()
+    axis.imshow(pixels, vmin=0, vmax=1)
+
+
+def _bare(axis) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,96 @@
+"""Run each notebook as Colab would: alone in an empty folder, on a machine that has torch but not aecore. `make colab`.
+
+A wheel of aecore is built; a clean virtual environment gets torch, torchvision, NumPy and what executes a notebook, as
+Colab has them. Then each notebook's own set-up cell installs aecore, from the wheel instead of the repository's
+address, and the notebook runs to its end under the quick profile. Exit status 1 when a cell fails, when the set-up
+cell did not install aecore, or when it changed the version of torch, torchvision or NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "book" / "tools"))
+from address import address  # noqa: E402 (the tools are no package)
+
+THERE = ("torch", "torchvision", "numpy", "ipykernel", "nbclient", "nbformat")
+KEPT = ("torch", "torchvision", "numpy")
+EXECUTE = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+"""
+
+
+def run(*command: str | Path, **options) -> str:
+    """Run a command, let its errors through, and return what it printed."""
+    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Return the versions of all packages in an environment."""
+    return {p["name"]: p["version"] for p in json.loads(run(python, "-m", "pip", "list", "--format=json"))}
+
+
+def with_wheel(source: Path, target: Path, wheel: Path) -> None:
+    """Copy a notebook; its set-up cell then installs the wheel instead of the repository's main branch."""
+    text = source.read_text(encoding="utf-8")
+    online = f"git+{address()[0]}"
+    if text.count(online) != 1:
+        raise SystemExit(f"{source.name}: {online} stands {text.count(online)} times in it, not once")
+    target.write_text(text.replace(online, wheel.as_uri()), encoding="utf-8")
+
+
+def trial(notebook: Path, python: Path, wheel: Path, folder: Path) -> None:
+    """Run one notebook in the environment of `python` and compare the versions before and after."""
+    folder.mkdir()
+    with_wheel(notebook, folder / notebook.name, wheel)
+    before = versions(python)
+    if "aecore" in before:
+        raise SystemExit("aecore is installed already; the set-up cell would have nothing to do")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AECORE_", "PYTHON", "VIRTUAL_ENV"))}
+    env |= {"AECORE_PROFILE": "quick", "AECORE_PROGRESS": "0", "AECORE_DATA": str(folder / "d"), "AECORE_RUNS": str(folder / "r")}
+    started = time.perf_counter()
+    run(python, "-c", EXECUTE, notebook.name, cwd=folder, env=env)
+    seconds = time.perf_counter() - started
+    after = versions(python)
+    changed = {name: (before[name], after.get(name)) for name in before if after.get(name) != before[name]}
+    if "aecore" not in after or any(name in changed for name in KEPT):
+        raise SystemExit(f"{notebook.name}: aecore {after.get('aecore')}, changed versions {changed}")
+    added = sorted(set(after) - set(before))
+    print(f"{notebook.name}: {seconds:.0f} s; kept {', '.join(f'{n} {after[n]}' for n in KEPT)}; changed {changed or 'nothing'}")
+    print(f"  installed by the set-up cell: {', '.join(added)}")
+    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "aecore")
+
+
+def main() -> None:
+    """Build, prepare, run every notebook."""
+    notebooks = sorted(ROOT.glob("chapters/*.ipynb"))
+    if not notebooks:
+        raise SystemExit("there is no notebook in chapters/")
+    scratch = Path(tempfile.mkdtemp(prefix="aecore-colab-"))
+    try:
+        run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", scratch, ROOT)
+        wheel = next(scratch.glob("aecore-*.whl"))
+        venv.create(scratch / "venv", with_pip=True)
+        python = scratch / "venv" / "bin" / "python"
+        run(python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", *THERE)
+        for notebook in notebooks:
+            trial(notebook, python, wheel, scratch / notebook.stem)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(f"{len(notebooks)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()

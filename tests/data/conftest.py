@@ -1,0 +1,170 @@
+"""What the tests of `aecore.data` share: a data folder of their own, tiny files in the real formats, a web server."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aecore import profile
+from aecore.data.catalogue import CATALOGUE
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    """An empty `$AECORE_DATA`, the profile full, and a machine whose only network is its own loopback."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("AECORE_DATA", str(folder))
+    monkeypatch.setenv("AECORE_PROFILE", "full")
+    monkeypatch.delenv("AECORE_JOURNAL", raising=False)
+    monkeypatch.setattr(profile, "_journal", [])
+    look_up = socket.getaddrinfo
+
+    def loopback_only(host, *args, **kwargs):
+        if host not in ("127.0.0.1", "localhost"):
+            raise socket.gaierror(-2, "no network in the tests")
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", loopback_only)
+    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    return folder
+
+
+@pytest.fixture
+def official_counts(monkeypatch):
+    """Declare that a set officially has so few images: (train, of those for validation, test)."""
+
+    def declare(name, *counts):
+        monkeypatch.setitem(CATALOGUE, name, replace(CATALOGUE[name], counts=counts))
+
+    return declare
+
+
+def idx_bytes(array) -> bytes:
+    """The IDX format of MNIST: two zeros, type 8 (unsigned byte), number of axes, lengths, values."""
+    array = np.asarray(array, dtype=np.uint8)
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def digits(count, seed=0):
+    """So many random 28×28 pictures and labels that are not sorted."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count)[::-1] % 10
+    return rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), labels.astype(np.uint8)
+
+
+@pytest.fixture
+def write_mnist(root):
+    """Write MNIST/raw with so many training and test images; returns their pixels and labels."""
+
+    def write(train=24, test=4, folder=root):
+        raw = folder / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        made = digits(train), digits(test, seed=1)
+        for (pixels, labels), word in zip(made, ("train", "t10k"), strict=True):
+            (raw / f"{word}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+            (raw / f"{word}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+        return made
+
+    return write
+
+
+@pytest.fixture
+def write_emnist(root):
+    def write(train, test):
+        raw = root / "EMNIST" / "raw"
+        raw.mkdir(parents=True)
+        for (pixels, labels), word in ((train, "train"), (test, "test")):
+            (raw / f"emnist-balanced-{word}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+            (raw / f"emnist-balanced-{word}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+        return raw
+
+    return write
+
+
+@pytest.fixture
+def write_stl10(root):
+    """Write stl10_binary with random images: 20 to train, 10 to test; returns the first bytes of the train file."""
+
+    def write(train=20, test=10):
+        folder = root / "stl10_binary"
+        folder.mkdir()
+        rng = np.random.default_rng(0)
+        (folder / "class_names.txt").write_text("\n".join(f"thing{number}" for number in range(10)))
+        for word, count in (("train", train), ("test", test)):
+            pixels = rng.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8)
+            (folder / f"{word}_X.bin").write_bytes(pixels.tobytes())
+            (folder / f"{word}_y.bin").write_bytes(bytes(number % 10 + 1 for number in range(count)))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def write_photos(root):
+    """Write numbered PNG files of given (width, height) into a folder below `$AECORE_DATA`."""
+
+    def write(folder, sizes):
+        (root / folder).mkdir(parents=True)
+        for number, (width, height) in enumerate(sizes):
+            Image.new("RGB", (width, height), (number, 100, 200)).save(root / folder / f"{number:04d}.png")
+
+    return write
+
+
+class Server:
+    """A web server on the loopback: serves `files`, understands Range, remembers requests, can break off."""
+
+    def __init__(self):
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.break_after: int | None = None
+        self.understands_range = True
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.answer(self)
+
+            def log_message(self, *args):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._http.server_port}/"
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, handler):
+        wanted = handler.headers.get("Range")
+        self.requests.append((handler.path.lstrip("/"), wanted))
+        body = self.files.get(handler.path.lstrip("/"))
+        if body is None:
+            handler.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.understands_range else 0
+        if start >= len(body):
+            handler.send_error(416)
+            return
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(body) - start))
+        handler.end_headers()
+        end = len(body) if self.break_after is None else start + self.break_after
+        handler.wfile.write(body[start:end])
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.close()

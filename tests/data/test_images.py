@@ -1,0 +1,122 @@
+"""`Images`, and `from_array` for the reader's own."""
+
+import numpy as np
+import pytest
+import torch
+
+from aecore.data import Images, from_array
+
+
+def zeros(count=4):
+    return torch.zeros(count, 1, 2, 2, dtype=torch.uint8)
+
+
+def test_images_refuse_floats_and_name_the_type():
+    with pytest.raises(ValueError, match=r"wanted a uint8 tensor .* got torch.float32"):
+        Images(torch.zeros(1, 1, 2, 2))
+
+
+def test_images_refuse_labels_of_another_number():
+    with pytest.raises(ValueError, match=r"labels: wanted shape \(4,\).*got \(3,\)"):
+        Images(zeros(), torch.zeros(3, dtype=torch.int64))
+
+
+def test_floats_lie_between_0_and_1():
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
+    assert Images(pixels).floats().flatten().tolist() == pytest.approx([0, 0.2, 1])
+
+
+def test_an_index_keeps_labels_and_pixels_together():
+    images = Images(torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1), torch.tensor([10, 11, 12, 13]))
+    chosen = images[[3, 1]]
+    assert (chosen.pixels.flatten().tolist(), chosen.labels.tolist()) == ([3, 1], [13, 11])
+
+
+def test_the_fingerprint_changes_with_one_pixel():
+    other = zeros()
+    other[3, 0, 1, 1] = 1
+    assert Images(zeros()).fingerprint != Images(other).fingerprint
+
+
+def test_the_fingerprint_changes_with_one_label():
+    labels = torch.zeros(4, dtype=torch.int64)
+    assert Images(zeros(), labels).fingerprint != Images(zeros(), labels + torch.tensor([0, 0, 0, 1])).fingerprint
+
+
+def test_the_fingerprint_does_not_depend_on_the_layout_in_memory():
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 2, 2)
+    assert Images(pixels).fingerprint == Images(pixels.to(memory_format=torch.channels_last)).fingerprint
+
+
+def test_from_array_takes_bytes_as_they_are():
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    assert np.array_equal(from_array(pixels).pixels.numpy()[:, 0], pixels)
+
+
+def test_from_array_turns_floats_into_256_levels():
+    # .5 × 255 = 127.5 rounds to the even 128
+    assert from_array(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 3)).pixels.flatten().tolist() == [0, 128, 255]
+
+
+def test_from_array_keeps_colour_labels_name_and_source():
+    images = from_array(np.zeros((2, 3, 4, 5)), labels=[7, 8], name="leaves", source="my garden")
+    found = (images.shape, images.labels.tolist(), images.name, images.provenance.source)
+    assert found == ((3, 4, 5), [7, 8], "leaves", "my garden")
+
+
+def test_from_array_lays_the_pixels_out_in_their_order():
+    pixels = torch.zeros(2, 4, 5, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    assert from_array(pixels).pixels.is_contiguous()
+
+
+def test_from_array_keeps_a_copy():
+    pixels, labels = np.zeros((2, 4, 5), np.uint8), np.zeros(2, np.int64)
+    images = from_array(pixels, labels)
+    pixels[:], labels[:] = 9, 9
+    assert (images.pixels.max(), images.labels.max()) == (0, 0)
+
+
+def test_values_up_to_255_in_floats_are_refused_with_a_hint_to_divide():
+    with pytest.raises(ValueError, match=r"from 0 to 255; try dividing by 255"):
+        from_array(np.array([0.0, 255.0]).reshape(1, 1, 2))
+
+
+def test_negative_values_are_refused_and_named():
+    with pytest.raises(ValueError, match=r"from -1 to 1$"):
+        from_array(np.array([-1.0, 1.0]).reshape(1, 1, 2))
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="nan"):
+        from_array(np.full((1, 2, 2), np.nan))
+
+
+def test_integers_other_than_bytes_are_refused():
+    with pytest.raises(ValueError, match=r"wanted uint8 .* got torch.int64"):
+        from_array(np.zeros((1, 2, 2), dtype=np.int64))
+
+
+@pytest.mark.parametrize("shape", [(28,), (28, 28), (1, 1, 1, 28, 28)])
+def test_a_wrong_number_of_axes_is_refused(shape):
+    with pytest.raises(ValueError, match=r"wanted shape \(N, H, W\) or \(N, C, H, W\)"):
+        from_array(np.zeros(shape))
+
+
+def test_channels_at_the_end_are_refused_with_a_hint_to_permute():
+    with pytest.raises(ValueError, match=r"got 32 in \(5, 32, 32, 3\).*permute\(0, 3, 1, 2\)"):
+        from_array(np.zeros((5, 32, 32, 3)))
+
+
+def test_two_channels_are_refused_without_that_hint():
+    with pytest.raises(ValueError, match=r"wanted 1 or 3 channels .* got 2 in \(5, 2, 32, 32\)$"):
+        from_array(np.zeros((5, 2, 32, 32)))
+
+
+def test_an_empty_set_is_refused():
+    with pytest.raises(ValueError, match="empty set"):
+        from_array(np.zeros((0, 28, 28)))
+
+
+def test_labels_that_are_not_integers_are_refused():
+    with pytest.raises(ValueError, match=r"labels: wanted integers, got torch.float64"):
+        from_array(np.zeros((2, 4, 4)), labels=np.array([0.5, 1.0]))
