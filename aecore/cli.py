@@ -13,9 +13,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0, or 1 after an error that was explained."""
     options = _parser().parse_args(arguments)
     profile.speak()
+    from .training import TrainingDiverged
+
     try:
         options.run(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TrainingDiverged) as error:
         print(f"aecore {options.command}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
+import re
 import time
+from collections.abc import Iterator
 from typing import Self
 
+import torch
 from torch import nn
 
 from . import losses, profile, runs
@@ -43,13 +47,14 @@ def fit(
 
     Raises:
         ValueError: shapes or names do not fit.
-        OSError: the folder of runs cannot be written; found out before training begins.
+        OSError: the folder of runs cannot be written; found out before training begins. A disk that is
+            full afterwards is reported, and the run returned: it is not stored, but nothing is lost.
         TrainingDiverged: the loss is no longer a finite number.
     """
     plan, loss_function = _sized(plan or Plan()), losses.get(loss)
-    _check(model, data, plan, start)
+    _check(model, data, plan, start, name)
     wanted = runs.fingerprint(model, data, plan, loss_function, start)
-    if name and not os.environ.get("AECORE_RETRAIN") and (found := runs.find(name, wanted, model)):
+    if name and os.environ.get("AECORE_RETRAIN", "0") in ("", "0") and (found := runs.find(name, wanted, model)):
         profile.log.info(f"loaded {name}: {found.story()}")
         return _noted(found)
     if name:
@@ -58,14 +63,22 @@ def fit(
         draw_weights(model, plan.seed)
     run = _trained(model, data, plan, loss_function, name, wanted)
     if name:
-        runs.save(run, runs.own_folder(name, wanted))
         profile.log.info(f"trained {name}: {run.seconds:,.0f} s on {run.machine}")
+        _store(run)
     return _noted(run)
+
+
+def _store(run: Run) -> None:
+    folder = runs.own_folder(run.name, run.fingerprint)
+    try:
+        runs.save(run, folder)
+    except OSError as error:  # an hour of training is worth more than its file
+        profile.log.warning(f"{run.name} could not be stored in {folder}: {error}. The trained model is in run.model.")
 
 
 def _trained(model: nn.Module, data: Splits, plan: Plan, loss, name: str | None, wanted: str) -> Run:
     started = time.perf_counter()
-    with _Progress(name, plan, data) as progress:
+    with _Progress(name, plan, data) as progress, _own_chance(plan.seed):
         history = train(
             model, data.train, data.valid, plan, loss, profile.device(),
             on_step=progress.step, on_epoch=progress.epoch,
@@ -91,11 +104,22 @@ def _trained(model: nn.Module, data: Splits, plan: Plan, loss, name: str | None,
     )
 
 
+@contextlib.contextmanager
+def _own_chance(seed: int) -> Iterator[None]:
+    """Let dropout, sampled codes and the like depend on the seed alone; what a notebook draws itself is untouched."""
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
+
+
 def _sized(plan: Plan) -> Plan:
     return plan.but(epochs=min(plan.epochs, QUICK_EPOCHS)) if profile.current() == "quick" else plan
 
 
-def _check(model: nn.Module, data: Splits, plan: Plan, start: str) -> None:
+def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"name: wanted letters, digits, '-', '_', '+' and '.', as for a folder, got {name!r}")
     if start not in ("seed", "given"):
         raise ValueError(f"start: wanted 'seed' or 'given', got {start!r}")
     wanted = getattr(model, "image_shape", data.shape)

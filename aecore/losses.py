@@ -33,12 +33,14 @@ def get(loss: str | Loss) -> Loss:
     """Return a loss by its name; a function is returned as it is.
 
     Raises:
-        ValueError: no loss has that name; the message suggests the nearest.
+        ValueError: no loss has that name (the message suggests the nearest), or it is no plain function.
     """
-    if callable(loss):
+    if callable(loss) and hasattr(loss, "__qualname__"):
         return loss
-    if loss not in LOSSES:
-        near = difflib.get_close_matches(loss, LOSSES, n=1, cutoff=0.4)
+    if callable(loss):  # a module or a partial: its settings could not be told apart when a run is looked for
+        raise ValueError(f"loss: wanted a name or a function, got {loss!r}; write def my_loss(x, x_hat): return …")
+    if loss not in tuple(LOSSES):
+        near = difflib.get_close_matches(str(loss), LOSSES, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"loss: unknown name {loss!r}.{hint} Known: {', '.join(LOSSES)}.")
     return LOSSES[loss]

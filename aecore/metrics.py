@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .data.images import Images
+from .models.autoencoder import evaluating
 
 
 def mse(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -61,16 +62,16 @@ def check_pair(x: Tensor, x_hat: Tensor) -> None:
     `x` must lie in [0, 1]. A reconstruction may leave that range a little, as linear models do; one that
     goes far beyond is on another scale.
     """
-    if x.ndim != 4 or x.shape != x_hat.shape:
+    if x.ndim != 4 or x.shape != x_hat.shape or x.numel() == 0:
         raise ValueError(f"x and x_hat: wanted one shape (N, C, H, W), got {tuple(x.shape)} and {tuple(x_hat.shape)}")
     for name, batch in (("x", x), ("x_hat", x_hat)):
         if not batch.is_floating_point():
             raise ValueError(f"{name}: wanted floats in [0, 1], got {batch.dtype}; for bytes divide by 255 first")
     low, high = x.aminmax()
-    if low < 0 or high > 1:
+    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
         raise ValueError(f"x: wanted values in [0, 1], got {low:.3g} to {high:.3g}; divide images of 0 to 255 by 255")
     low, high = x_hat.aminmax()
-    if not (low > -20 and high < 20):  # written so that NaN is refused too
+    if not (low > -20 and high < 20):
         raise ValueError(
             f"x_hat: wanted values about [0, 1] like x, got {low:.3g} to {high:.3g}; a reconstruction on the scale "
             "0 to 255 is divided by 255, one that holds NaN comes from a training that broke down"
@@ -86,7 +87,7 @@ class Scores:
         count: number of images.
         mse, mae: means over all images; the scale is that of values in [0, 1].
         psnr_db: mean of the images' PSNR, infinite values left out.
-        psnr_of_mse_db: PSNR of the mean MSE; never above `psnr_db`, since the logarithm is concave.
+        psnr_of_mse_db: PSNR of the mean MSE; never above `psnr_db` where no image is perfect, since −log is convex.
         ssim: mean of the images' SSIM, or NaN for images smaller than 11×11.
         each: tensors of shape (N,) by metric.
     """
@@ -166,9 +167,5 @@ def _evaluating(model):
     if not isinstance(model, nn.Module):
         yield
         return
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         yield
-    finally:
-        model.train(was_training)

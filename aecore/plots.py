@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from torch import Tensor, nn
 
 from .data.images import Images
+from .models.autoencoder import evaluating
 from .runs import Run
 
 Model = nn.Module | Callable[[Tensor], Tensor]
@@ -27,6 +30,8 @@ def show(images: Tensor, titles: Sequence[str] = (), columns: int = 10, size: fl
     """
     if titles and len(titles) != len(images):
         raise ValueError(f"titles: wanted {len(images)}, one for each image, got {len(titles)}")
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"images: wanted one or more, shape (N, C, H, W), got {tuple(images.shape)}")
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     height = size * images.shape[2] / images.shape[3] + (0.28 if titles else 0.04)
@@ -69,7 +74,8 @@ def reconstruct(model: Model | Run, x: Tensor) -> Tensor:
     """Return what a model, a run's model or a function makes of images (N, C, H, W), on the CPU."""
     model = model.model if isinstance(model, Run) else model
     weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return model(x.to(weights.device) if weights is not None else x).float().cpu()
+    with evaluating(model) if isinstance(model, nn.Module) else contextlib.nullcontext():
+        return model(x.to(weights.device) if weights is not None else x).float().cpu()
 
 
 def curves(named: Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:
@@ -104,6 +110,8 @@ def by_code_size(named: Mapping[str, Mapping[int, float | Sequence[float]]], yla
     axis.set(xscale="log", yscale="log", xlabel="values in the code", ylabel=ylabel)
     axis.set_xticks(ticks, [str(k) for k in ticks])
     axis.minorticks_off()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.legend()
     return figure
 
@@ -121,7 +129,7 @@ def patterns(vectors: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Figu
     for row, (name, batch) in zip(axes, vectors.items(), strict=True):
         for axis, vector in zip(row, batch, strict=False):
             top = vector.abs().max().item() or 1.0
-            axis.imshow(vector.reshape(shape[1:]).numpy(), cmap="RdBu_r", vmin=-top, vmax=top)
+            axis.imshow(vector.detach().cpu().reshape(shape[1:]).numpy(), cmap="RdBu_r", vmin=-top, vmax=top)
         for axis in row:
             _bare(axis)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
@@ -136,8 +144,12 @@ def table(rows: Sequence[Mapping[str, object]]):
     """
     import pandas as pd
 
+    if not rows:
+        raise ValueError("rows: wanted at least one, got none")
     shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
-    return pd.DataFrame(shown).set_index(next(iter(rows[0])))
+    frame = pd.DataFrame(shown).set_index(next(iter(rows[0])))
+    # As the columns' name the first heading stands in the same line as the others, not in one of its own.
+    return frame.rename_axis(index=None, columns=frame.index.name)
 
 
 def _cell(value: object) -> str:
@@ -147,6 +159,8 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
+    if abs(value) < 1e-5:
+        return f"{value:.1e}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if abs(value) >= 1:
@@ -155,7 +169,7 @@ def _cell(value: object) -> str:
 
 
 def _draw(axis, image: Tensor) -> None:
-    pixels = image.detach().clamp(0, 1).permute(1, 2, 0).squeeze(2).numpy()
+    pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).squeeze(2).numpy()
     axis.imshow(pixels, vmin=0, vmax=1)
 
 

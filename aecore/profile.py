@@ -50,8 +50,7 @@ def setup(chapter: str) -> None:
     _journal.clear()
     plt.rcParams.update(PLOT_STYLE)
     speak()
-    kind = "built-in sample, tiny training" if current() == "quick" else "real data, settings as in the text"
-    log.info(f"chapter {chapter} · profile {current()} ({kind}) · {machine()} · {versions_line()}")
+    log.info(f"chapter {chapter} · {current()} profile · {machine()} · {versions_line()}")
 
 
 def speak() -> None:

@@ -91,6 +91,7 @@ def _execute(notebook, folder: Path) -> list[dict]:
 
     with tempfile.TemporaryDirectory() as scratch:
         journal = Path(scratch) / "journal.jsonl"
+        journal.touch()  # a chapter may use neither data nor runs
         env = {**os.environ, "AECORE_PROFILE": "full", "AECORE_JOURNAL": str(journal), "AECORE_PROGRESS": "0"}
         client = NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": folder}})
         client.execute(env=env)

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import linecache
 import os
 import textwrap
 from collections.abc import Callable
@@ -111,13 +112,17 @@ def save(run: Run, folder: Path) -> None:
     """Write a run into `folder`: first the weights, then the facts.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or the disk is full.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     weights = {name: value.detach().cpu().contiguous() for name, value in run.model.state_dict().items()}
     with files.written_whole(folder / "weights.safetensors") as part:
-        save_file(weights, part)
+        try:
+            save_file(weights, part)
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(str(error)) from error
     facts = {**run.facts(), "weights_sha256": files.sha256(folder / "weights.safetensors")}
     files.write_text(folder / "run.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
@@ -153,7 +158,8 @@ def read_facts(folder: Path) -> dict:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    expected = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"format", "weights_sha256"}
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.keys() != expected:
         raise DamagedRun(f"{path} is not a run of format {FORMAT}")
     return facts
 
@@ -212,8 +218,40 @@ def _hash_of_weights(model: nn.Module) -> str:
 
 
 def _code_of(thing) -> str:
-    """Return a name for a function or class; for one that is not aecore's, its code without comments as well."""
+    """Return a name for a function or class; for one that is not aecore's, its code without comments as well.
+
+    Of a function's own code the numbers, words and models count too that it takes from around it:
+    `def loss(x, x_hat): return weight * …` is another loss when `weight` changes.
+    """
     name = f"{thing.__module__}.{thing.__qualname__}"
     if thing.__module__.startswith(("torch.", "aecore.")):
         return name
-    return name + ast.dump(ast.parse(textwrap.dedent(inspect.getsource(thing))))
+    taken = {}
+    if inspect.isfunction(thing):
+        around = inspect.getclosurevars(thing)
+        taken = {**around.globals, **around.nonlocals}
+    values = [f"{key}={_value_of(value, thing)}" for key, value in sorted(taken.items())]
+    return "\n".join([name, _source_of(thing), *values])
+
+
+def _value_of(value: object, user: Callable) -> str:
+    if isinstance(value, bool | int | float | str | tuple):
+        return repr(value)
+    if isinstance(value, nn.Module):
+        return describe(value) + _hash_of_weights(value)
+    return _code_of(value) if inspect.isfunction(value) and value is not user else type(value).__name__
+
+
+def _source_of(thing) -> str:
+    """Return the code of a function or class, without comments and in one layout for all versions of Python."""
+    try:
+        return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(thing))))
+    except SyntaxError as error:
+        raise ValueError(f"{thing.__qualname__}: its code is part of a longer statement; write it as a def") from error
+    except (OSError, TypeError):  # a class from a notebook: Python finds no file for it, but its methods know the cell
+        methods = [method for method in vars(thing).values() if inspect.isfunction(method)]
+        cell = "".join(linecache.getlines(methods[0].__code__.co_filename)) if methods else ""
+        found = [n for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.ClassDef) and n.name == thing.__name__]
+        if not found:
+            raise ValueError(f"{thing.__qualname__}: its code cannot be found; define it in a cell or file") from None
+        return ast.unparse(found[-1])

@@ -25,7 +25,7 @@ def check(exercise: str, answer: object) -> Verdict:
     """
     known = exercises()
     if exercise not in known:
-        near = difflib.get_close_matches(exercise, known, n=1)
+        near = difflib.get_close_matches(str(exercise), known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"exercise: unknown number {exercise!r}.{hint} Known: {', '.join(known)}.")
     if answer is ...:

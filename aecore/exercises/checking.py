@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,8 +42,11 @@ class Number:
         """Return None where the answer is right, else what is wrong with it."""
         if isinstance(given, Tensor) and given.numel() == 1:
             given = given.item()
-        if isinstance(given, bool) or not isinstance(given, int | float):
+        given = _plain(given)
+        if isinstance(given, bool) or not isinstance(given, numbers.Real):
             return f"wanted one number, got {_kind(given)}"
+        if not math.isfinite(given):
+            return f"wanted one finite number, got {given}"
         for mistake in self.mistakes:
             if self._near(given, mistake.answer):
                 return mistake.say
@@ -77,7 +83,8 @@ class Function:
         if not callable(given):
             return f"wanted a function, got {_kind(given)}; hand over its name without brackets"
         try:
-            results = [given(*example) for example in self.examples]
+            # Copies: a function that works in place must not change the examples.
+            results = [_plain(given(*copy.deepcopy(example))) for example in self.examples]
         except Exception as error:  # whatever a reader's function raises is to be shown, not to stop the check
             return f"your function stopped with {type(error).__name__}: {error}"
         wanted = [self.right(*example) for example in self.examples]
@@ -98,7 +105,7 @@ class Function:
             if _kind(result) != _kind(right):
                 return f"for {_words(example)} wanted {_kind(right)}, got {_kind(result)}"
             if isinstance(right, Tensor):
-                return f"for {_words(example)} the largest difference is {(result - right).abs().max():.4g}"
+                return f"for {_words(example)} the largest difference is {(result.double() - right).abs().max():.4g}"
             return f"for {_words(example)} the result {result!r} is not right"
         return "the results differ"
 
@@ -133,7 +140,12 @@ def _same(a: object, b: object, tolerance: float) -> bool:
         return len(a) == len(b) and all(_same(x, y, tolerance) for x, y in zip(a, b, strict=True))
     if isinstance(a, int | float) and isinstance(b, int | float):
         return type(a) is type(b) and math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
-    return a == b
+    return type(a) is type(b) and a == b
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's single numbers as Python's."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
 
 
 def _kind(value: object) -> str:

@@ -25,7 +25,7 @@ def create(name: str, image_shape: tuple[int, int, int], code_size: int) -> Auto
         ValueError: no model has that name (the message suggests the nearest), or the sizes do not fit it.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"model: unknown name {name!r}.{hint} Known: {', '.join(MODELS)}.")
     return MODELS[name](image_shape, code_size)

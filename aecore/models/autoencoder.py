@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +32,8 @@ class Autoencoder(nn.Module):
         self.image_shape = check_image_shape(image_shape)
         self.encoder = encoder
         self.decoder = decoder
-        with torch.no_grad():
+        # Batch normalisation cannot train on one image, and must not learn from a blank one.
+        with torch.no_grad(), evaluating(self):
             z = encoder(torch.zeros(1, *self.image_shape))
             x_hat = decoder(z)
         self.code_shape = tuple(z.shape[1:])
@@ -83,6 +86,18 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch every layer to evaluation, and each back to the mode that it had."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return `image_shape` as a tuple (C, H, W), or raise a ValueError that says what is wrong with it."""
     shape = tuple(image_shape)
@@ -112,15 +127,26 @@ def draw_weights(model: nn.Module, seed: int) -> None:
 
     The same seed gives the same start, whatever was computed before. A model that has a start of its
     own (`LinearAutoencoder` has) says so in its `reset_parameters`; otherwise each layer's is called.
+
+    Raises:
+        ValueError: a weight belongs to no layer with a `reset_parameters`, so it would keep its old value.
     """
+    layers = [model] if hasattr(model, "reset_parameters") else list(model.modules())
+    layers = [layer for layer in layers if hasattr(layer, "reset_parameters")]
+    drawn = {id(weight) for layer in layers for weight in layer.parameters()}
+    for name, weight in model.named_parameters():
+        if id(weight) not in drawn:
+            raise ValueError(
+                f"model: no layer draws the weight {name!r} anew, so it would keep what an earlier training left. Give "
+                f"its class a method reset_parameters, or train with fit(…, start='given')."
+            )
+    place = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if hasattr(model, "reset_parameters"):
-            model.reset_parameters()
-            return
-        for layer in model.modules():
-            if hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+        torch.default_generator.manual_seed(seed)
+        model.to("cpu")  # a GPU's generator gives other numbers
+        for layer in layers:
+            layer.reset_parameters()
+        model.to(place)
 
 
 def _inner(shape: tuple[int, ...]) -> str:

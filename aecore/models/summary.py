@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, evaluating
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,15 @@ def summary(model: Autoencoder) -> Summary:
     """
     layers: list[Layer] = []
     hooks = []
+    counted: set[int] = set()
     for part in ("encoder", "decoder"):
         leaves = [m for m in getattr(model, part).modules() if not list(m.children())]
         for leaf in leaves:
-            hooks.append(leaf.register_forward_hook(_recorder(part, layers)))
+            hooks.append(leaf.register_forward_hook(_recorder(part, layers, counted)))
     try:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        model(torch.zeros(1, *model.image_shape, device=device))
+        with evaluating(model):
+            model(torch.zeros(1, *model.image_shape, device=device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -91,10 +93,13 @@ def count_weights(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _recorder(part: str, layers: list[Layer]):
+def _recorder(part: str, layers: list[Layer], counted: set[int]):
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         shape, macs = tuple(output.shape[1:]), _macs(module, inputs[0], output)
-        layers.append(Layer(part, _describe(module), shape, count_weights(module), macs))
+        # A layer that is used twice works twice, but its weights are there once.
+        fresh = [p for p in module.parameters() if p.requires_grad and id(p) not in counted]
+        counted.update(id(p) for p in fresh)
+        layers.append(Layer(part, _describe(module), shape, sum(p.numel() for p in fresh), macs))
 
     return record
 

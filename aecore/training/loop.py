@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.images import Images
 from ..losses import Loss
+from ..models.autoencoder import evaluating
 from .batches import Batches
 from .plan import Plan
 
@@ -37,7 +38,9 @@ class History:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite. The model holds the state from before that epoch.
+    """The loss, or a weight at the end of an epoch, became NaN or infinite.
+
+    The model holds the state from before that epoch.
 
     Args:
         epoch, step: where it happened; both count from 0, `step` within the whole training.
@@ -114,13 +117,12 @@ def validation_loss(model: nn.Module, valid: Images, loss: Loss, plan: Plan, dev
     """Return the mean loss over `valid`, or NaN where it is empty."""
     if len(valid) == 0:
         return math.nan
-    model.eval()
     total = torch.zeros((), dtype=torch.float64, device="cpu")
-    for x in Batches(valid, VALIDATION_BATCH, device).in_order():
-        with _precision(plan, device):
-            x_hat = model(x)
-        total += loss(x, x_hat.float()).cpu() * len(x)
-    model.train()
+    with evaluating(model):
+        for x in Batches(valid, VALIDATION_BATCH, device).in_order():
+            with _precision(plan, device):
+                x_hat = model(x)
+            total += loss(x, x_hat.float()).cpu() * len(x)
     return (total / len(valid)).item()
 
 
@@ -150,12 +152,15 @@ class Best:
 def _mean_or_stop(losses: list[Tensor], before: dict, model: nn.Module, plan: Plan, epoch: int, steps: int) -> float:
     """Return the mean of an epoch's losses; after a NaN give the model its last good state back and say where."""
     values = torch.stack(losses)
-    if values.isfinite().all():
+    # The last step can spoil the weights without a loss to show it: the next one would only come too late.
+    whole = all(value.isfinite().all() for value in model.parameters())
+    if whole and values.isfinite().all():
         return values.mean().item()
     model.load_state_dict(before)
-    first = int((~values.isfinite()).nonzero()[0])
+    bad = (~values.isfinite()).nonzero()
+    first, value = (int(bad[0]), values[bad[0]].item()) if len(bad) else (steps - 1, math.nan)
     step = epoch * steps + first
-    raise TrainingDiverged(epoch, step, plan.lr_at(step, plan.epochs * steps), values[first].item())
+    raise TrainingDiverged(epoch, step, plan.lr_at(step, plan.epochs * steps), value)
 
 
 def _copy_of(model: nn.Module) -> dict[str, Tensor]:

@@ -41,12 +41,14 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name}: wanted a whole number of at least 1, got {value!r}")
-        if not 0 < self.lr < math.inf:
+        if not isinstance(self.lr, int | float) or not 0 < self.lr < math.inf:
             raise ValueError(f"lr: wanted a positive number such as 1e-3, got {self.lr!r}")
-        if self.patience is not None and self.patience < 1:
+        if self.patience is not None and (not _is_whole(self.patience) or self.patience < 1):
             raise ValueError(f"patience: wanted at least 1 epoch, or None, got {self.patience!r}")
+        if not _is_whole(self.seed):
+            raise ValueError(f"seed: wanted a whole number, got {self.seed!r}")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: wanted {' or '.join(map(repr, known))}, got {getattr(self, name)!r}")
@@ -61,3 +63,7 @@ class Plan:
             return self.lr
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         return self.lr * warmup * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

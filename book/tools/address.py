@@ -27,10 +27,12 @@ from importlib.util import find_spec
 
 if find_spec("aecore") is None:
     keep = " ".join(f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy"))
-    %pip install --quiet {{keep}} "aecore @ git+{address}"
+    %pip install --quiet {keep} "aecore @ git+ADDRESS"
 """
 
-CODE_CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(?P<head>---\n.*?\n---\n|(?::[^\n]*\n)*)(?P<code>.*?)^```$", re.M | re.S)
+CODE_CELL = re.compile(
+    r"^```\{code-cell\}[^\n]*\n(?P<head>---\n.*?\n---\n|(?::[^\n]*\n)*)(?P<code>.*?)^```$", re.M | re.S
+)
 
 
 def address(root: Path = ROOT) -> tuple[str, str]:
@@ -41,7 +43,7 @@ def address(root: Path = ROOT) -> tuple[str, str]:
 
 def setup_cell(root: Path = ROOT) -> str:
     """Return the source of the set-up cell, the same for all chapters."""
-    return SETUP.format(address=address(root)[0]).rstrip("\n")
+    return SETUP.replace("ADDRESS", address(root)[0]).rstrip("\n")
 
 
 def changes(root: Path = ROOT) -> Iterator[tuple[Path, str]]:

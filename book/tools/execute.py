@@ -22,7 +22,9 @@ def execute(source: Path, target: Path) -> None:
         nbclient.exceptions.CellExecutionError: a cell failed; `target` then holds the notebook up to that cell.
     """
     notebook = jupytext.read(source)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": source.parent}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": source.parent}}
+    )
     try:
         client.execute()
     finally:

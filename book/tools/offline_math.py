@@ -1,7 +1,7 @@
 """A Sphinx extension: formulas are set by a MathJax inside the book, so that its pages work without a network.
 
-The script comes from the package sphinx-mathjax-offline, which would copy all of MathJax (30 MB). This copies the one file
-that sets TeX as SVG: it needs no font files, which some browsers refuse to load for a page opened from a disk.
+The script comes from the package sphinx-mathjax-offline, which would copy all of MathJax (30 MB). This copies the one
+file that sets TeX as SVG: it needs no font files, which some browsers refuse to load for a page opened from a disk.
 """
 
 from __future__ import annotations

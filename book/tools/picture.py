@@ -17,7 +17,7 @@ from PIL import Image
 
 STATIC = Path(__file__).resolve().parents[1] / "_static"
 SIDE, KEPT = 28, 64
-ALT = "A 28 by 28 digit three passes through an encoder into a code of 64 numbers, and through a decoder back to a softer three"
+ALT = "A digit three goes through an encoder into 64 numbers, and through a decoder back to a softer three"
 FONT = 'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"'
 LIGHT = {"text": "#24303c", "soft": "#5b6875", "frame": "#c3ccd5", "encoder": "#0072B2", "decoder": "#D55E00"}
 DARK = {"text": "#e6ebf0", "soft": "#a9b4bf", "frame": "#55616d", "encoder": "#3d9bd6", "decoder": "#f08a3c"}
@@ -78,9 +78,12 @@ def picture(colours: dict[str, str]) -> str:
         _label("picture again", "784 numbers", 692, colours),
     ]
     for left in (175, 324, 449, 594):
-        parts.append(f'<path d="M{left} 120h14m-6 -6l6 6l-6 6" fill="none" stroke="{colours["soft"]}" stroke-width="2.5"/>')
+        parts.append(
+            f'<path d="M{left} 120h14m-6 -6l6 6l-6 6" fill="none" stroke="{colours["soft"]}" stroke-width="2.5"/>'
+        )
     body = "\n".join(parts).replace("FRAME", colours["frame"])
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 782 268" role="img" {FONT}>\n<title>{ALT}</title>\n{body}\n</svg>\n'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 782 268" role="img" {FONT}>\n<title>{ALT}</title>'
+    return f"{head}\n{body}\n</svg>\n"
 
 
 def _image(x: np.ndarray, left: int, top: int) -> str:
@@ -119,9 +122,10 @@ def _code(z: np.ndarray, left: int, top: int, colours: dict[str, str]) -> str:
 
 
 def _label(name: str, size: str, middle: int, colours: dict[str, str]) -> str:
+    place = f'x="{middle}" text-anchor="middle"'
     return (
-        f'<text x="{middle}" y="232" font-size="23" font-weight="600" fill="{colours["text"]}" text-anchor="middle">{name}</text>'
-        f'<text x="{middle}" y="259" font-size="20" fill="{colours["soft"]}" text-anchor="middle">{size}</text>'
+        f'<text {place} y="232" font-size="23" font-weight="600" fill="{colours["text"]}">{name}</text>'
+        f'<text {place} y="259" font-size="20" fill="{colours["soft"]}">{size}</text>'
     )
 
 

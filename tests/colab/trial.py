@@ -34,7 +34,9 @@ NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
 
 def run(*command: str | Path, **options) -> str:
     """Run a command, let its errors through, and return what it printed."""
-    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+    return subprocess.run(
+        [str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True, **options
+    ).stdout
 
 
 def versions(python: Path) -> dict[str, str]:
@@ -58,8 +60,15 @@ def trial(notebook: Path, python: Path, wheel: Path, folder: Path) -> None:
     before = versions(python)
     if "aecore" in before:
         raise SystemExit("aecore is installed already; the set-up cell would have nothing to do")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("AECORE_", "PYTHON", "VIRTUAL_ENV"))}
-    env |= {"AECORE_PROFILE": "quick", "AECORE_PROGRESS": "0", "AECORE_DATA": str(folder / "d"), "AECORE_RUNS": str(folder / "r")}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AECORE_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    env |= {
+        "AECORE_PROFILE": "quick",
+        "AECORE_PROGRESS": "0",
+        "AECORE_DATA": str(folder / "d"),
+        "AECORE_RUNS": str(folder / "r"),
+    }
     started = time.perf_counter()
     run(python, "-c", EXECUTE, notebook.name, cwd=folder, env=env)
     seconds = time.perf_counter() - started
@@ -68,7 +77,8 @@ def trial(notebook: Path, python: Path, wheel: Path, folder: Path) -> None:
     if "aecore" not in after or any(name in changed for name in KEPT):
         raise SystemExit(f"{notebook.name}: aecore {after.get('aecore')}, changed versions {changed}")
     added = sorted(set(after) - set(before))
-    print(f"{notebook.name}: {seconds:.0f} s; kept {', '.join(f'{n} {after[n]}' for n in KEPT)}; changed {changed or 'nothing'}")
+    kept = ", ".join(f"{n} {after[n]}" for n in KEPT)
+    print(f"{notebook.name}: {seconds:.0f} s; kept {kept}; changed {changed or 'nothing'}")
     print(f"  installed by the set-up cell: {', '.join(added)}")
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "aecore")
 

@@ -37,7 +37,7 @@ EXERCISES = {
     "02-2": Function(
         title="the size of a convolution's output",
         right=_out_size,
-        examples=((28, 3, 1, 1), (28, 3, 1, 0), (28, 4, 2, 1), (7, 3, 2, 1), (28, 5, 3, 2), (10, 4, 3, 0)),
+        examples=((28, 3, 1, 1), (28, 3, 1, 0), (28, 4, 2, 1), (7, 3, 2, 1), (28, 3, 2, 1), (11, 4, 3, 0)),
         mistakes=(
             Mistake(
                 lambda n, kernel, stride, padding: (n + padding - kernel) // stride + 1,

@@ -1,0 +1,98 @@
+"""What the tests of the package share: folders of their own, the CPU, small images, a silent plotting backend."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import subprocess
+import sys
+import types
+
+import matplotlib as mpl
+import pytest
+import torch
+
+from aecore import profile, runs
+from aecore.data import Images, Splits
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _own_world(tmp_path, monkeypatch):
+    """Full profile, empty folders for data, runs and published runs, nothing in the journal, the CPU."""
+    monkeypatch.setenv("AECORE_PROFILE", "full")
+    monkeypatch.setenv("AECORE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("AECORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("AECORE_PROGRESS", "0")
+    for name in ("AECORE_RETRAIN", "AECORE_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(profile, "_journal", [])
+    monkeypatch.setattr(profile, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "published")
+
+
+@pytest.fixture(autouse=True)
+def _log_for_caplog(monkeypatch):
+    """aecore's log as it is before `setup`: it passes lines on, so that `caplog` sees them."""
+    monkeypatch.setattr(profile.log, "propagate", True)
+    monkeypatch.setattr(profile.log, "handlers", [])
+    level = profile.log.level
+    profile.log.setLevel("INFO")
+    yield
+    profile.log.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+@pytest.fixture
+def noise():
+    """Make `Images` of random bytes: `noise(24, 1, 4, 4)`."""
+
+    def make(*shape, seed=0, name="noise"):
+        generator = torch.Generator().manual_seed(seed)
+        return Images(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator), name=name)
+
+    return make
+
+
+@pytest.fixture
+def splits(noise):
+    """24 / 8 / 8 random images of 1×4×4."""
+    return Splits(noise(24, 1, 4, 4), noise(8, 1, 4, 4, seed=1), noise(8, 1, 4, 4, seed=2))
+
+
+@pytest.fixture
+def in_a_cell(monkeypatch):
+    """Run source text as Jupyter runs a cell: the text is kept by name, and no file belongs to the module."""
+    count = iter(range(1000))
+
+    def run(source):
+        name, text = f"<cell {next(count)}>", source
+        monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(keepends=True), name))
+        module = types.ModuleType("a_notebook")
+        monkeypatch.setitem(sys.modules, "a_notebook", module)
+        exec(compile(text, name, "exec"), module.__dict__)
+        return module
+
+    return run
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a line of Python in a new process and return what it printed."""
+
+    def run(code, **environment):
+        answer = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return answer.stdout.strip()
+
+    return run

@@ -1,0 +1,130 @@
+"""`profile`: which one is in force, what `setup` says, the journal, `claim`."""
+
+import json
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from aecore import profile
+
+
+def test_the_profile_is_full_where_nothing_is_said(monkeypatch):
+    monkeypatch.delenv("AECORE_PROFILE")
+    assert profile.current() == "full"
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "")
+    assert profile.current() == "full"
+
+
+def test_case_and_spaces_do_not_matter(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", " Quick ")
+    assert profile.current() == "quick"
+
+
+def test_another_word_is_refused_and_shown(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "fast")
+    with pytest.raises(ValueError, match=r"AECORE_PROFILE: wanted 'quick' .* or 'full' .* got 'fast'"):
+        profile.current()
+
+
+def test_setup_prints_one_line(capsys):
+    profile.setup("02")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["chapter 02", "full", "CPU", "torch"])
+def test_setup_names_chapter_profile_machine_and_version(capsys, word):
+    profile.setup("02")
+    assert word in capsys.readouterr().out
+
+
+def test_a_second_setup_does_not_print_twice(capsys):
+    profile.setup("02")
+    capsys.readouterr()
+    profile.setup("02")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_setup_seeds_torch():
+    profile.setup("02")
+    first = torch.rand(3)
+    profile.setup("02")
+    assert torch.equal(torch.rand(3), first)
+
+
+def test_setup_sets_the_plot_style():
+    with plt.rc_context({"image.cmap": "viridis"}):
+        profile.setup("02")
+        assert plt.rcParams["image.cmap"] == "gray"
+
+
+def test_setup_empties_the_journal():
+    profile.record("data", name="mnist")
+    profile.setup("02")
+    assert profile.journal() == []
+
+
+def test_a_message_goes_to_the_standard_output_of_the_moment(capsys):
+    profile.speak()
+    profile.log.info("loaded")
+    assert capsys.readouterr().out == "loaded\n"
+
+
+def test_the_journal_keeps_facts_in_order():
+    profile.record("data", name="mnist")
+    profile.record("run", name="01-a")
+    assert [fact["name"] for fact in profile.journal()] == ["mnist", "01-a"]
+
+
+def test_a_fact_is_recorded_once():
+    profile.record("data", name="mnist")
+    profile.record("data", name="mnist")
+    assert profile.journal() == [{"kind": "data", "name": "mnist"}]
+
+
+def test_with_a_path_set_the_journal_is_a_file_of_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("AECORE_JOURNAL", str(tmp_path / "journal"))
+    profile.record("data", name="mnist")
+    profile.record("run", name="01-a")
+    lines = (tmp_path / "journal").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == profile.journal()
+
+
+def test_a_claim_that_holds_gives_its_value_back():
+    assert profile.claim("test MSE", torch.tensor(0.5), 0.4, 0.6) == 0.5
+
+
+@pytest.mark.parametrize("value", [0.39, 0.61, math.nan])
+def test_a_claim_that_does_not_hold_stops_the_full_profile(value):
+    with pytest.raises(AssertionError, match=r"test MSE is .*; the text says between 0\.4 and 0\.6"):
+        profile.claim("test MSE", value, 0.4, 0.6)
+
+
+def test_under_quick_a_claim_only_wants_a_finite_number(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "quick")
+    assert profile.claim("test MSE", 7, 0.4, 0.6) == 7
+
+
+def test_under_quick_a_claim_of_nan_still_stops(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "quick")
+    with pytest.raises(AssertionError, match="test MSE is nan"):
+        profile.claim("test MSE", math.nan, 0.4, 0.6)
+
+
+def test_the_version_of_torch_comes_without_its_build():
+    assert profile.versions()["torch"] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "wanted"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_the_device_is_the_fastest_at_hand(monkeypatch, cuda, mps, wanted):
+    monkeypatch.undo()  # the fixture of all tests replaces `device`
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: cuda)
+        patch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        assert profile.device().type == wanted

@@ -1,0 +1,101 @@
+"""The order of aecore's modules, from the ground up, and their sizes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from chapters import ROOT
+
+# Each may import those above it and itself, never one below.
+ORDER = (
+    "files", "profile", "models", "losses", "alignment", "codec", "data", "metrics", "training", "runs", "experiment",
+    "plots", "interactive", "exercises", "publishing", "course", "cli", "__main__",
+)  # fmt: skip
+ALONE = {"models", "losses", "alignment", "codec"}
+PACKAGE = ROOT / "aecore"
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+INSIDE = [path for path in FILES if path != PACKAGE / "__init__.py"]
+
+
+def dotted(path: Path) -> str:
+    """Return a file's module name: "aecore.data.images", "aecore.data"."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path) for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of aecore that a file imports, at its top or inside a function."""
+    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from .data import images` may name a module or something in one.
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else module for name in names}
+    return {name for name in found if name.split(".")[0] == "aecore"} - {dotted(path)}
+
+
+def part(module: str) -> str:
+    """Return the top-level part of aecore that a module belongs to: "data" of "aecore.data.images"."""
+    return module.split(".")[1] if "." in module else "aecore"
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    """Return how many lines a function has, its docstring not counted."""
+    first = function.body[0]
+    has_docstring = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    docstring = first.end_lineno - first.lineno + 1 if has_docstring else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def short(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=short)
+def test_module_has_a_place_in_the_order(path):
+    assert part(dotted(path)) in ORDER
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=short)
+def test_module_imports_only_downwards(path):
+    own = ORDER.index(part(dotted(path)))
+    # A few facts (the version) stand in aecore itself, which imports nothing of ours until it is asked to.
+    upwards = {name for name in imports(path) if name != "aecore" and ORDER.index(part(name)) > own}
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("path", [p for p in INSIDE if part(dotted(p)) in ALONE], ids=short)
+def test_module_that_stands_alone_needs_nothing_of_ours(path):
+    assert {part(name) for name in imports(path)} <= {part(dotted(path))}
+
+
+def test_no_two_modules_import_each_other():
+    # The package file of a folder gathers its modules, so a module may not take from its own package file.
+    graph = {dotted(path): imports(path) - {"aecore"} for path in INSIDE}
+    while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+    assert graph == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_module_has_at_most_400_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_function_has_at_most_40_lines(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = {node.name: size for node in functions if (size := code_lines(node)) > 40}
+    assert long == {}
