@@ -19,7 +19,7 @@ from .models import draw_weights
 from .runs import Run
 from .training import History, Plan, train
 
-QUICK_EPOCHS = 2
+QUICK_EPOCHS = 1
 
 
 def fit(
@@ -40,7 +40,7 @@ def fit(
     Args:
         model: an autoencoder of the data's image shape; it holds the trained weights afterwards.
         data: trained on `data.train`, watched on `data.valid`.
-        plan: the settings; `Plan()` where none is given. The quick profile trains at most two epochs.
+        plan: the settings; `Plan()` where none is given. The quick profile trains one epoch.
         loss: a name ("mse", "mae", "bce") or a function of a batch and its reconstructions.
         name: under which the run is stored and looked for, "02-conv"; None stores and looks up nothing.
         start: "seed" as above; "given" keeps the weights that the model comes with.

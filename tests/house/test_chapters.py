@@ -23,6 +23,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def book(name):
+    assert (ROOT / "chapters" / f"{name}.ipynb").exists(), "the table of contents names it, but it is not here"
     return notebook(name)
 
 
@@ -142,6 +143,12 @@ def test_every_exercise_checks_itself(name, book):
     exercises = len(re.findall(r"^:::+\{exercise\}", text(book), re.M))
     checked = {number for cell in code_cells(book) for number in re.findall(r'check\(\s*"(\d\d-\d+)"', cell.source)}
     assert checked == {f"{name[:2]}-{i}" for i in range(1, exercises + 1)}
+
+
+def test_no_gap_is_left_in_the_text(book):
+    # Words such as PROSE_RESULT, which an author leaves to be filled in; AECORE_DATA and its like are names.
+    gaps = re.findall(r"\b(?!AECORE_)[A-Z]{3,}_[A-Z0-9_]+\b|\bTODO\b|\bFIXME\b|\bXXX\b", text(book))
+    assert gaps == []
 
 
 def test_relative_links_lead_to_files(book):

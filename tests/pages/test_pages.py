@@ -54,7 +54,7 @@ def test_page_has_one_title(article):
 
 def test_internal_links_lead_somewhere(html, soups, page, soup):
     broken = []
-    for link in {tag["href"] for tag in soup.find_all("a", href=True)}:
+    for link in {tag["href"] for tag in soup.find_all(["a", "link"], href=True)}:
         target = target_of(html, page, link)
         if target is None or (link.startswith("#") and link in ("#", "#pst-back-to-top")):
             continue

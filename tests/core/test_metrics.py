@@ -1,0 +1,246 @@
+"""`metrics`: by hand on 4×4 images, and against scikit-image and torchmetrics on random ones."""
+
+import math
+
+import numpy as np
+import pytest
+import skimage.metrics
+import torch
+import torchmetrics.functional.image as reference
+from torch import nn
+
+from aecore import metrics
+from aecore.data import Images
+from aecore.models import ConvAutoencoder, LinearAutoencoder
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (3, 11, 17), (1, 96, 60)]
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def pair(request):
+    """Five random images and noisy copies: the SSIM of the pairs spreads from about .3 to .95."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(5, *request.param, generator=generator)
+    strength = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.5]).reshape(5, 1, 1, 1)
+    return x, x + strength * torch.randn(x.shape, generator=generator)
+
+
+def one_pixel_off():
+    """A black 4×4 image and its copy with one white pixel."""
+    x = torch.zeros(1, 1, 4, 4)
+    x_hat = x.clone()
+    x_hat[0, 0, 1, 2] = 1
+    return x, x_hat
+
+
+def each(function, pair):
+    """`function` of scikit-image, image by image, channels last and in double precision."""
+    images = (batch.double().permute(0, 2, 3, 1).numpy() for batch in pair)
+    return [function(x, x_hat) for x, x_hat in zip(*images, strict=True)]
+
+
+def test_mse_by_hand():
+    assert metrics.mse(*one_pixel_off()).item() == 1 / 16
+
+
+def test_mae_by_hand():
+    assert metrics.mae(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)).item() == 0.5
+
+
+def test_psnr_by_hand():
+    assert metrics.psnr(*one_pixel_off()).item() == pytest.approx(10 * math.log10(16), rel=1e-6)  # float32
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_every_metric_gives_one_value_for_each_image(name, pair):
+    assert metrics.METRICS[name](*pair).shape == (5,)
+
+
+def test_mse_is_that_of_scikit_image(pair):
+    # float32: 24 bits
+    assert metrics.mse(*pair).tolist() == pytest.approx(each(skimage.metrics.mean_squared_error, pair), rel=1e-5)
+
+
+def test_mae_is_that_of_numpy(pair):
+    wanted = each(lambda x, x_hat: np.abs(x - x_hat).mean(), pair)
+    assert metrics.mae(*pair).tolist() == pytest.approx(wanted, rel=1e-5)  # float32
+
+
+def test_psnr_is_that_of_scikit_image(pair):
+    wanted = each(lambda x, x_hat: skimage.metrics.peak_signal_noise_ratio(x, x_hat, data_range=1.0), pair)
+    assert metrics.psnr(*pair).tolist() == pytest.approx(wanted, abs=1e-4)  # 1e-5 of the MSE is 4e-5 dB
+
+
+def test_psnr_is_that_of_torchmetrics(pair):
+    wanted = reference.peak_signal_noise_ratio(pair[1], pair[0], data_range=1.0, reduction="none", dim=(1, 2, 3))
+    assert metrics.psnr(*pair).tolist() == pytest.approx(wanted.tolist(), abs=1e-4)  # float32, in dB
+
+
+def test_ssim_is_that_of_scikit_image(pair):
+    wanted = each(
+        lambda x, x_hat: skimage.metrics.structural_similarity(
+            x, x_hat, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2
+        ),
+        pair,
+    )
+    # torchmetrics works in float32 and subtracts squares of means from means of squares
+    assert metrics.ssim(*pair).tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_ssim_of_an_image_with_itself_is_1(pair):
+    assert metrics.ssim(pair[0], pair[0]).tolist() == pytest.approx([1] * 5, abs=1e-6)  # float32
+
+
+def test_ssim_of_one_image_is_still_a_list(pair):
+    assert metrics.ssim(pair[0][:1], pair[1][:1]).shape == (1,)
+
+
+def test_psnr_of_an_image_with_itself_is_infinite():
+    assert metrics.psnr(torch.ones(2, 1, 4, 4), torch.ones(2, 1, 4, 4)).tolist() == [math.inf, math.inf]
+
+
+@pytest.mark.parametrize(("mse", "db"), [(1, 0), (0.01, 20), (0.00317, 24.99), (0, math.inf)])
+def test_psnr_of_a_number(mse, db):
+    assert metrics.psnr_of(mse).item() == pytest.approx(db, abs=0.005)  # the third as the design rounds it
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+class TestEveryMetricRefuses:
+    def test_two_shapes(self, name):
+        with pytest.raises(ValueError, match=r"one shape \(N, C, H, W\), got \(2, 1, 16, 16\) and \(2, 1, 16, 15\)"):
+            metrics.METRICS[name](torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 15))
+
+    def test_images_without_a_batch(self, name):
+        with pytest.raises(ValueError, match="wanted one shape"):
+            metrics.METRICS[name](torch.zeros(1, 16, 16), torch.zeros(1, 16, 16))
+
+    def test_an_empty_batch(self, name):
+        with pytest.raises(ValueError, match="wanted one shape"):
+            metrics.METRICS[name](torch.zeros(0, 1, 16, 16), torch.zeros(0, 1, 16, 16))
+
+    def test_bytes(self, name):
+        x = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+        with pytest.raises(ValueError, match=r"x: wanted floats in \[0, 1\], got torch.uint8; for bytes divide by 255"):
+            metrics.METRICS[name](x, x)
+
+    def test_images_from_0_to_255(self, name):
+        x = torch.full((2, 1, 16, 16), 255.0)
+        with pytest.raises(ValueError, match=r"x: wanted values in \[0, 1\], got 255 to 255; divide"):
+            metrics.METRICS[name](x, x)
+
+    def test_negative_images(self, name):
+        x = torch.full((2, 1, 16, 16), -0.5)
+        with pytest.raises(ValueError, match=r"x: wanted values in \[0, 1\]"):
+            metrics.METRICS[name](x, x)
+
+    def test_reconstructions_from_0_to_255(self, name):
+        x = torch.rand(2, 1, 16, 16)
+        with pytest.raises(ValueError, match=r"x_hat: wanted values about \[0, 1\] like x, got .* divided by 255"):
+            metrics.METRICS[name](x, x * 255)
+
+    @pytest.mark.parametrize("place", ["x", "x_hat"])
+    def test_nan(self, name, place):
+        batches = {"x": torch.rand(2, 1, 16, 16), "x_hat": torch.rand(2, 1, 16, 16)}
+        batches[place][1, 0, 3, 3] = math.nan
+        with pytest.raises(ValueError, match=rf"^{place}: wanted values"):
+            metrics.METRICS[name](**batches)
+
+
+def test_a_reconstruction_may_leave_the_range_a_little():
+    assert metrics.mse(torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 1.5)).item() == 0.25
+
+
+def test_ssim_refuses_images_smaller_than_its_window():
+    with pytest.raises(ValueError, match="SSIM needs images of at least 11×11 pixels .* got 10×28"):
+        metrics.ssim(torch.rand(1, 1, 10, 28), torch.rand(1, 1, 10, 28))
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        return LinearAutoencoder((1, 12, 12), 5)
+
+    @pytest.mark.parametrize("name", metrics.METRICS)
+    def test_gives_the_values_of_the_plain_functions(self, name, model, noise):
+        images = noise(7, 1, 12, 12)
+        x = images.floats()
+        with torch.no_grad():
+            wanted = metrics.METRICS[name](x, model(x))
+        assert metrics.evaluate(model, images).each[name].tolist() == pytest.approx(wanted.tolist(), rel=1e-6)
+
+    @pytest.mark.parametrize(("field", "name"), [("mse", "mse"), ("mae", "mae"), ("psnr_db", "psnr"), ("ssim", "ssim")])
+    def test_a_score_is_the_mean_over_images(self, field, name, model, noise):
+        scores = metrics.evaluate(model, noise(7, 1, 12, 12), batch_size=3)
+        assert getattr(scores, field) == pytest.approx(sum(scores.each[name].tolist()) / 7, rel=1e-12)  # double
+
+    @pytest.mark.parametrize("size", [1, 3, 22, 23, 500])
+    @pytest.mark.parametrize("field", ["mse", "mae", "psnr_db", "psnr_of_mse_db", "ssim"])
+    def test_the_batch_size_changes_no_result(self, field, size, model, noise):
+        images = noise(23, 1, 12, 12)
+        whole = getattr(metrics.evaluate(model, images, batch_size=23), field)
+        # A matrix product of another height may round its float32 sums otherwise.
+        assert getattr(metrics.evaluate(model, images, batch_size=size), field) == pytest.approx(whole, rel=1e-6)
+
+    @pytest.fixture
+    def two(self):
+        """Two black images; the "model" adds .1 to one and .01 to the other: MSE .01 and .0001, 20 and 40 dB."""
+        images = Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+        return metrics.evaluate(lambda x: x + torch.tensor([0.1, 0.01]).reshape(2, 1, 1, 1), images)
+
+    def test_the_mean_psnr_of_20_and_40_db_is_30(self, two):
+        assert two.psnr_db == pytest.approx(30, abs=1e-4)  # float32
+
+    def test_the_psnr_of_the_mean_mse_is_lower(self, two):
+        assert two.psnr_of_mse_db == pytest.approx(-10 * math.log10(0.00505), abs=1e-4)  # 22.97 dB; float32
+
+    def test_a_perfect_image_has_no_part_in_the_mean_psnr(self):
+        images = Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+        scores = metrics.evaluate(lambda x: x + torch.tensor([0, 0.1]).reshape(2, 1, 1, 1), images)
+        assert scores.psnr_db == pytest.approx(20, abs=1e-4)  # float32
+
+    def test_perfect_images_alone_have_an_infinite_psnr(self, noise):
+        assert metrics.evaluate(lambda x: x, noise(3, 1, 4, 4)).psnr_db == math.inf
+
+    def test_clip_brings_reconstructions_into_range_first(self):
+        images = Images(torch.full((1, 1, 4, 4), 255, dtype=torch.uint8))
+        scores = [metrics.evaluate(lambda x: x + 0.5, images, clip=clip).mse for clip in (False, True)]
+        assert scores == [0.25, 0]
+
+    def test_ssim_of_small_images_is_nan(self, noise):
+        assert math.isnan(metrics.evaluate(lambda x: x, noise(3, 1, 10, 12)).ssim)
+
+    def test_colour_is_scored(self, noise):
+        assert metrics.evaluate(lambda x: x, noise(3, 3, 12, 12)).ssim == pytest.approx(1, abs=1e-6)  # float32
+
+    def test_an_empty_set_is_refused_by_its_name(self, model, noise):
+        with pytest.raises(ValueError, match="images: noise is empty"):
+            metrics.evaluate(model, noise(3, 1, 12, 12)[:0])
+
+    def test_a_model_for_other_images_is_refused(self, model, noise):
+        with pytest.raises(ValueError, match=r"x: wanted images of shape \(N, 1, 12, 12\), got \(3, 1, 16, 16\)"):
+            metrics.evaluate(model, noise(3, 1, 16, 16))
+
+    def test_a_model_that_gives_nan_is_refused(self, noise):
+        with pytest.raises(ValueError, match="x_hat: .* training that broke down"):
+            metrics.evaluate(lambda x: x * math.nan, noise(3, 1, 4, 4))
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_a_model_is_left_in_its_mode(self, training, noise):
+        model = ConvAutoencoder((1, 12, 12), 9).train(training)
+        metrics.evaluate(model, noise(3, 1, 12, 12))
+        assert all(layer.training is training for layer in model.modules())
+
+    def test_a_model_is_left_in_its_mode_after_an_error(self, model, noise):
+        with pytest.raises(ValueError, match="x: wanted images"):
+            metrics.evaluate(model.train(), noise(3, 1, 16, 16))
+        assert model.training
+
+    def test_a_model_is_evaluated_in_evaluation_mode(self, noise):
+        assert metrics.evaluate(nn.Dropout(0.5).train(), noise(3, 1, 4, 4)).mse == 0
+
+    def test_no_gradient_is_kept(self, model, noise):
+        assert not metrics.evaluate(model, noise(3, 1, 12, 12)).each["mse"].requires_grad
+
+    def test_the_scores_say_what_they_were_made_on(self, model, noise):
+        assert repr(metrics.evaluate(model, noise(3, 1, 12, 12))).startswith("noise (3 images): MSE 0.")

@@ -1,0 +1,155 @@
+"""`summary`: shapes, weights and multiply–adds against numbers worked by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from aecore.models import (
+    Autoencoder,
+    ConvAutoencoder,
+    DenseAutoencoder,
+    LinearAutoencoder,
+    StridedConvAutoencoder,
+    count_weights,
+    summary,
+)
+
+ALL = {
+    "linear": LinearAutoencoder((1, 28, 28), 32),
+    "dense": DenseAutoencoder((3, 8, 8), 10),
+    "conv": ConvAutoencoder(),
+    "conv, colour": ConvAutoencoder((3, 32, 32), 128),
+    "strided": StridedConvAutoencoder((1, 28, 28), 32),
+    "strided, colour": StridedConvAutoencoder((3, 16, 24), 20),
+}
+
+
+def lines(model):
+    """(shape, weights, multiply–adds) of the layers that have weights."""
+    return [(layer.shape, layer.weights, layer.macs) for layer in summary(model).layers if layer.weights]
+
+
+def test_convolutions_and_transposed_ones_by_hand():
+    assert lines(ConvAutoencoder()) == [
+        ((64, 28, 28), 64 * 9 + 64, 64 * 28 * 28 * 9),
+        ((8, 14, 14), 8 * 64 * 9 + 8, 8 * 14 * 14 * 64 * 9),
+        ((64, 14, 14), 8 * 64 * 4 + 64, 8 * 7 * 7 * 64 * 4),  # each of 8·7·7 values is spread over 2×2 in 64 channels
+        ((1, 28, 28), 64 * 4 + 1, 64 * 14 * 14 * 4),
+    ]
+
+
+def test_linear_layers_by_hand():
+    assert lines(LinearAutoencoder((1, 28, 28), 32)) == [
+        ((32,), 784 * 32 + 32, 784 * 32),
+        ((784,), 32 * 784 + 784, 32 * 784),
+    ]
+
+
+def test_strided_convolutions_by_hand():
+    assert lines(StridedConvAutoencoder((1, 28, 28), 32)) == [
+        ((16, 14, 14), 16 * 9 + 16, 16 * 14 * 14 * 9),
+        ((32, 7, 7), 32 * 16 * 9 + 32, 32 * 7 * 7 * 16 * 9),
+        ((32,), 1568 * 32 + 32, 1568 * 32),
+        ((1568,), 32 * 1568 + 1568, 32 * 1568),
+        ((16, 14, 14), 32 * 16 * 16 + 16, 32 * 7 * 7 * 16 * 16),
+        ((1, 28, 28), 16 * 16 + 1, 16 * 14 * 14 * 16),
+    ]
+
+
+def test_grouped_convolutions_by_hand():
+    model = Autoencoder(
+        (1, 8, 8),
+        nn.Sequential(nn.Conv2d(1, 4, 2, stride=2), nn.Conv2d(4, 4, 3, padding=1, groups=4)),
+        nn.ConvTranspose2d(4, 1, 2, stride=2),
+    )
+    assert lines(model)[1] == ((4, 4, 4), 4 * 9 + 4, 4 * 4 * 4 * 9)
+
+
+def test_shapes_follow_an_image_through_every_layer():
+    shapes = [layer.shape for layer in summary(ConvAutoencoder()).layers]
+    assert shapes == [
+        *[(64, 28, 28), (64, 28, 28), (64, 14, 14), (8, 14, 14), (8, 14, 14), (8, 7, 7)],
+        *[(64, 14, 14), (64, 14, 14), (1, 28, 28), (1, 28, 28)],
+    ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_weights_of_all_layers_are_those_of_the_model(name):
+    assert summary(ALL[name]).weights == count_weights(ALL[name])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_last_shape_is_the_image(name):
+    last = summary(ALL[name]).layers[-1].shape
+    assert last == ALL[name].image_shape
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_hook_is_left_behind(name):
+    summary(ALL[name])
+    assert not any(layer._forward_hooks for layer in ALL[name].modules())
+
+
+def test_no_hook_is_left_behind_after_an_error():
+    model = LinearAutoencoder((1, 4, 4), 2)
+    model.image_shape = (1, 5, 5)  # does not fit its layers
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        summary(model)
+    assert not any(layer._forward_hooks for layer in model.modules())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_of_a_model_is_as_before(training):
+    model = ConvAutoencoder().train(training)
+    summary(model)
+    assert [layer.training for layer in model.modules()] == [training] * len(list(model.modules()))
+
+
+def test_a_layer_that_alone_was_frozen_stays_so():
+    model = ConvAutoencoder().train()
+    model.encoder[0].eval()
+    summary(model)
+    assert (model.encoder[0].training, model.encoder[3].training) == (False, True)
+
+
+def test_batch_normalisation_learns_nothing_from_the_blank_image():
+    norm = nn.BatchNorm2d(1)
+    model = Autoencoder(
+        (1, 4, 4), nn.Sequential(norm, nn.Conv2d(1, 1, 2, stride=2)), nn.ConvTranspose2d(1, 1, 2, stride=2)
+    )
+    summary(model.train())
+    assert norm.num_batches_tracked == 0
+
+
+def twice():
+    """A 3×3 convolution with 10 weights that every image passes twice."""
+    same = nn.Conv2d(1, 1, 3, padding=1)
+    return Autoencoder((1, 4, 4), nn.Sequential(same, same), nn.Identity())
+
+
+def test_a_layer_used_twice_has_its_weights_once():
+    assert summary(twice()).weights == count_weights(twice()) == 10
+
+
+def test_a_layer_used_twice_works_twice():
+    assert summary(twice()).macs == 2 * 4 * 4 * 9
+
+
+def test_the_global_generator_is_not_touched():
+    before = torch.get_rng_state()
+    summary(ALL["conv"])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_ratio_counts_values():
+    assert summary(ConvAutoencoder()).ratio == 392 / 784
+
+
+@pytest.mark.parametrize("line", ["8×7×7", "Conv2d 64→8, kernel 3, stride 1, padding 1", "392 / 784 = 0.5000", "7,625"])
+def test_the_table_says(line):
+    assert line in repr(summary(ConvAutoencoder()))
+
+
+def test_the_code_stands_between_encoder_and_decoder():
+    parts = [line.split()[0] for line in repr(summary(LinearAutoencoder((1, 4, 4), 2))).splitlines()[2:-1]]
+    assert parts == ["image", "encoder", "encoder", "code", "decoder", "decoder", "all"]
