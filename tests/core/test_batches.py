@@ -64,7 +64,6 @@ def test_no_two_of_thirty_epochs_have_the_same_order():
     assert len(orders) == 30
 
 
-
 def test_in_order_keeps_the_order_of_the_set(ten):
     assert drawn(Batches(ten, 3, CPU).in_order()) == list(range(10))
 

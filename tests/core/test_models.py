@@ -153,7 +153,9 @@ def test_the_decoder_refuses_codes_of_another_shape():
 
 
 def test_an_unknown_model_suggests_the_nearest():
-    with pytest.raises(ValueError, match=r"model: unknown name 'linaer'\. Did you mean 'linear'\? Known: linear, dense"):
+    with pytest.raises(
+        ValueError, match=r"model: unknown name 'linaer'\. Did you mean 'linear'\? Known: linear, dense"
+    ):
         models.create("linaer", (1, 28, 28), 32)
 
 
@@ -196,7 +198,9 @@ def test_a_side_that_cannot_be_halved_twice_is_refused(model):
 
 def test_a_decoder_that_does_not_fit_the_encoder_is_refused_with_both_shapes():
     encoder, decoder = nn.Conv2d(1, 2, 3, stride=2), nn.ConvTranspose2d(2, 1, 2, stride=2)
-    with pytest.raises(ValueError, match=r"decoder: gives images of shape \(1, 6, 6\), wanted \(1, 8, 8\) .* \(2, 3, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"decoder: gives images of shape \(1, 6, 6\), wanted \(1, 8, 8\) .* \(2, 3, 3\)"
+    ):
         Autoencoder((1, 8, 8), encoder, decoder)
 
 

@@ -119,9 +119,7 @@ def test_the_version_of_torch_comes_without_its_build():
     assert profile.versions()["torch"] == torch.__version__.split("+")[0]
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "wanted"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
-)
+@pytest.mark.parametrize(("cuda", "mps", "wanted"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
 def test_the_device_is_the_fastest_at_hand(monkeypatch, cuda, mps, wanted):
     monkeypatch.undo()  # the fixture of all tests replaces `device`
     with pytest.MonkeyPatch.context() as patch:

@@ -65,7 +65,10 @@ class TestFingerprint:
 
     def test_changes_with_a_layer_that_has_no_weights(self, splits):
         halves = [
-            (nn.Sequential(nn.Flatten(), nn.Linear(16, 3), end), nn.Sequential(nn.Linear(3, 16), nn.Unflatten(1, (1, 4, 4))))
+            (
+                nn.Sequential(nn.Flatten(), nn.Linear(16, 3), end),
+                nn.Sequential(nn.Linear(3, 16), nn.Unflatten(1, (1, 4, 4))),
+            )
             for end in (nn.ReLU(), nn.Identity())
         ]
         assert len({print_of(splits, Autoencoder((1, 4, 4), *half)) for half in halves}) == 2
@@ -115,7 +118,8 @@ class Block(nn.Module):
     def forward(self, x):
         return self.factor * x
 
-model = ae.models.Autoencoder((1, 4, 4), nn.Sequential(nn.Conv2d(1, 1, 2, stride=2), Block()), nn.Upsample(scale_factor=2))
+encoder = nn.Sequential(nn.Conv2d(1, 1, 2, stride=2), Block())
+model = ae.models.Autoencoder((1, 4, 4), encoder, nn.Upsample(scale_factor=2))
 """
 
 

@@ -1,0 +1,134 @@
+"""The command `aecore`, and `import aecore`."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+import aecore
+from aecore import runs
+from aecore.cli import main
+from aecore.experiment import fit
+from aecore.models import LinearAutoencoder
+from aecore.training import Plan
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "quick")
+
+
+class TestDoctor:
+    def test_succeeds_where_there_is_nothing(self):
+        assert main(["doctor"]) == 0
+
+    @pytest.mark.parametrize(
+        "words", ["torch", "profile: full", "writable", "mnist", "kodak", "Published runs\n  none"]
+    )
+    def test_says(self, capsys, words):
+        main(["doctor"])
+        assert words in capsys.readouterr().out
+
+    def test_lists_published_runs(self, capsys, splits):
+        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a")
+        runs.publish("00-a", run.fingerprint)
+        main(["doctor"])
+        assert "  00-a  " in capsys.readouterr().out
+
+    def test_makes_no_folder(self):
+        main(["doctor"])
+        assert not runs.home().exists()
+
+
+class TestData:
+    def test_without_a_name_lists_all_sets(self, capsys):
+        main(["data"])
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+            "mnist", "emnist", "cifar10", "stl10", "div2k", "kodak",
+        ]  # fmt: skip
+
+    def test_loads_what_is_named(self, capsys, quick):
+        main(["data", "mnist"])
+        assert capsys.readouterr().out.startswith("mnist: 1,397 train")
+
+    def test_an_unknown_name_fails(self):
+        assert main(["data", "mnst"]) == 1
+
+    def test_an_unknown_name_is_explained_on_standard_error(self, capsys):
+        main(["data", "mnst"])
+        assert capsys.readouterr().err.startswith("aecore data: no data set is called 'mnst'. Did you mean 'mnist'?")
+
+
+class TestTrain:
+    def test_prints_the_scores_on_the_test_images(self, capsys, quick):
+        main(["train", "--epochs", "1", "--code-size", "8"])
+        assert "mnist-sample-test (200 images): MSE 0." in capsys.readouterr().out
+
+    def test_stores_a_run_that_has_a_name(self, quick):
+        main(["train", "--epochs", "1", "--code-size", "8", "--name", "mine"])
+        assert [path.name[:5] for path in runs.home().iterdir()] == ["mine-"]
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--model", "linaer"], "model: unknown name 'linaer'. Did you mean 'linear'?"),
+            (["--data", "mnst"], "no data set is called 'mnst'. Did you mean 'mnist'?"),
+            (["--code-size", "785"], "code_size: 785 values are more than the image's 784"),
+            (["--model", "conv", "--code-size", "200"], "code_size: wanted a multiple of 49"),
+            (["--epochs", "0"], "epochs: wanted a whole number of at least 1, got 0"),
+            (["--schedule", "linear"], "schedule: wanted 'constant' or 'cosine', got 'linear'"),
+            (["--data", "kodak"], "has no training images"),
+            (["--lr", "1e30"], "the loss became"),
+            (["--name", "../mine"], "name: wanted letters"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_explains_an_error_in_one_line(self, options, words, capsys, quick):
+        status = main(["train", "--epochs", "1", *options])
+        error = capsys.readouterr().err
+        assert (status, error.count("\n"), words in error) == (1, 1, True)
+
+
+def test_publishing_an_unknown_chapter_says_where_it_looked(capsys, tmp_path):
+    main(["publish", "77", "--folder", str(tmp_path)])
+    assert f"chapter: there is no {tmp_path}/77_….ipynb" in capsys.readouterr().err
+
+
+def test_an_unknown_command_fails_with_the_usage(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["trian"])
+    assert (caught.value.code, capsys.readouterr().err[:13]) == (2, "usage: aecore")
+
+
+def test_as_a_module_an_error_ends_without_a_traceback():
+    answer = subprocess.run([sys.executable, "-m", "aecore", "data", "mnst"], capture_output=True, text=True)
+    assert (answer.returncode, "Did you mean 'mnist'?" in answer.stderr, "Traceback" in answer.stderr) == (
+        1,
+        True,
+        False,
+    )
+
+
+def test_importing_aecore_imports_nothing_heavy(python):
+    heavy = "{'torch', 'matplotlib', 'sklearn', 'skimage', 'numpy', 'pandas', 'torchvision'}"
+    assert python(f"import sys, aecore; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+@pytest.mark.parametrize("name", aecore.__all__)
+def test_every_name_of_aecore_is_there(name):
+    assert getattr(aecore, name) is not None
+
+
+@pytest.mark.parametrize("name", aecore.__all__)
+def test_every_name_of_aecore_is_offered_to_completion(name):
+    assert name in dir(aecore)
+
+
+def test_an_unknown_name_of_aecore_lists_those_that_it_offers():
+    with pytest.raises(AttributeError, match="module 'aecore' has no attribute 'fitt'; it offers Images, Plan, check"):
+        aecore.fitt  # noqa: B018
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert importlib.metadata.version("aecore") == aecore.__version__

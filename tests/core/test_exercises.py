@@ -1,0 +1,230 @@
+"""Every exercise of the book: its right answer is accepted, each known mistake refused with its own words."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from aecore.exercises import Function, Mistake, Number, check, exercises
+
+BANK = exercises()
+MISTAKES = [
+    pytest.param(number, mistake, id=f"{number}-{i}")
+    for number, exercise in BANK.items()
+    for i, mistake in enumerate(exercise.mistakes)
+]
+FUNCTIONS = [number for number, exercise in BANK.items() if isinstance(exercise, Function)]
+NUMBERS = [number for number, exercise in BANK.items() if isinstance(exercise, Number)]
+
+
+def right(number):
+    exercise = BANK[number]
+    return exercise.right if isinstance(exercise, Function) else exercise.answer
+
+
+@pytest.mark.parametrize("number", BANK)
+class TestEvery:
+    def test_accepts_the_right_answer(self, number):
+        assert check(number, right(number)).ok
+
+    def test_knows_three_mistakes_or_more(self, number):
+        assert len(BANK[number].mistakes) >= 3
+
+    def test_says_something_else_to_each_mistake(self, number):
+        assert len({mistake.say for mistake in BANK[number].mistakes}) == len(BANK[number].mistakes)
+
+    def test_waits_while_there_are_three_dots(self, number):
+        assert check(number, ...).state == "waiting"
+
+    @pytest.mark.parametrize("answer", ["12", None, [1, 2], {}, True, torch.zeros(2), np.zeros(2)], ids=repr)
+    def test_refuses_another_kind_of_answer_by_its_name(self, number, answer):
+        assert check(number, answer).message.startswith("not yet: wanted ")
+
+
+@pytest.mark.parametrize(("number", "mistake"), MISTAKES)
+class TestEveryMistake:
+    def test_is_not_accepted(self, number, mistake):
+        assert check(number, mistake.answer).state == "wrong"
+
+    def test_is_told_in_its_own_words(self, number, mistake):
+        assert check(number, mistake.answer).message == f"not yet: {mistake.say}"
+
+    def test_says_more_than_that_it_is_wrong(self, number, mistake):
+        assert len(mistake.say.split()) >= 8
+
+
+def test_the_answers_of_chapter_1_by_hand():
+    assert [BANK[number].answer for number in ("01-1", "01-2")] == [0.12755102040816327, 50_992]
+
+
+def test_the_answers_of_chapter_2_by_hand():
+    assert [BANK[number].answer for number in ("02-1", "02-3")] == [4_616, 451_584]
+
+
+def test_there_are_four_exercises_in_each_chapter():
+    chapters = [number.split("-")[0] for number in BANK]
+    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4}
+
+
+def test_the_size_of_a_convolution_is_that_of_torch():
+    for n, kernel, stride, padding in BANK["02-2"].examples:
+        layer = torch.nn.Conv2d(1, 1, kernel, stride, padding)
+        assert right("02-2")(n, kernel, stride, padding) == layer(torch.zeros(1, 1, n, n)).shape[2]
+
+
+@pytest.mark.parametrize("rounded", [lambda q: math.ceil(q), lambda q: round(q + 1e-9)], ids=["up", "to the nearest"])
+def test_a_size_rounded_otherwise_than_down_is_refused(rounded):
+    def out_size(n, kernel, stride, padding):
+        return rounded((n + 2 * padding - kernel) / stride) + 1
+
+    assert check("02-2", out_size).state == "wrong"
+
+
+def test_a_size_written_another_way_is_accepted():
+    assert check("02-2", lambda n, k, s, p: len(range(0, n + 2 * p - k + 1, s))).ok
+
+
+def test_a_numpy_integer_is_a_whole_number():
+    assert check("02-2", lambda n, k, s, p: np.int64((n + 2 * p - k) // s + 1)).ok
+
+
+def test_an_error_written_with_a_loop_is_accepted():
+    assert check("01-3", lambda x, x_hat: torch.stack([((a - b) ** 2).mean() for a, b in zip(x, x_hat)])).ok  # noqa: B905
+
+
+def test_a_projection_in_double_precision_is_accepted():
+    def project(x, mean, components):
+        x, mean, components = x.double(), mean.double(), components.double()
+        return (x - mean) @ components.T @ components + mean
+
+    assert check("01-4", project).ok
+
+
+def test_a_function_that_works_in_place_is_accepted():
+    def project(x, mean, components):
+        x -= mean
+        return x @ components.T @ components + mean
+
+    assert check("01-4", project).ok
+
+
+@pytest.mark.parametrize("number", FUNCTIONS)
+def test_a_function_cannot_change_the_examples(number):
+    before = copy.deepcopy(BANK[number].examples)
+
+    def spoils(*arguments):
+        for argument in arguments:
+            if isinstance(argument, torch.Tensor):
+                argument.fill_(7)
+
+    check(number, spoils)
+    same = [
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        for one, other in zip(before, BANK[number].examples, strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    assert all(same)
+
+
+@pytest.mark.parametrize("number", FUNCTIONS)
+class TestEveryFunction:
+    def test_that_raises_is_reported_with_its_error(self, number):
+        def breaks(*arguments):
+            raise IndexError("list index out of range")
+
+        message = check(number, breaks).message
+        assert message == "not yet: your function stopped with IndexError: list index out of range"
+
+    def test_that_takes_other_arguments_is_reported(self, number):
+        assert "your function stopped with TypeError" in check(number, lambda: 1).message
+
+    def test_that_returns_nothing_is_asked_for_its_return(self, number):
+        assert "got nothing (is there a return?)" in check(number, lambda *arguments: None).message
+
+    def test_that_returns_another_shape_is_told_both(self, number):
+        message = check(number, lambda *arguments: torch.zeros(7, 3)).message
+        assert message.endswith("got a tensor of shape (7, 3)")
+
+    @pytest.mark.parametrize("value", ["word", [1], (), np.zeros(3), 1j, True], ids=repr)
+    def test_that_returns_something_strange_is_refused(self, number, value):
+        assert check(number, lambda *arguments: value).state == "wrong"
+
+    def test_that_returns_only_nan_is_refused(self, number):
+        def nan(*arguments):
+            result = right(number)(*arguments)
+            return torch.full_like(result, math.nan) if isinstance(result, torch.Tensor) else math.nan
+
+        assert check(number, nan).state == "wrong"
+
+
+def test_a_tensor_of_bools_of_the_right_shape_is_refused():
+    assert check("01-3", lambda x, x_hat: torch.ones(len(x), dtype=torch.bool)).state == "wrong"
+
+
+def test_an_unknown_wrong_function_is_told_how_far_it_is_off():
+    message = check("01-3", lambda x, x_hat: (x - x_hat).square().flatten(1).mean(1) + 0.5).message
+    assert message.endswith("the largest difference is 0.5")
+
+
+class TestNumber:
+    exercise = Number("half", 0.5, (Mistake(2, "turn it round"),))
+
+    @pytest.mark.parametrize(
+        "given", [0.5, 0.5004, torch.tensor(0.5), torch.tensor([0.5]), np.float32(0.5), np.array(0.5)], ids=repr
+    )
+    def test_accepts(self, given):
+        assert self.exercise.judge(given) is None
+
+    def test_accepts_a_whole_number_of_numpy(self):
+        assert Number("two", 2, ()).judge(np.int64(2)) is None
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (0.6, "0.6 is too large"),
+            (0.4, "0.4 is too small"),
+            (2, "turn it round"),
+            ("0.5", "wanted one number, got a str"),
+            (True, "wanted one number, got a bool"),
+            (torch.tensor(True), "wanted one number, got a bool"),
+            (None, "wanted one number, got nothing"),
+            (torch.zeros(2, 3), r"wanted one number, got a tensor of shape \(2, 3\)"),
+            (math.nan, "wanted one finite number, got nan"),
+            (math.inf, "wanted one finite number, got inf"),
+            (lambda: 0.5, "wanted one number, got a function"),
+        ],
+    )
+    def test_refuses(self, given, words):
+        import re
+
+        assert re.match(words, self.exercise.judge(given))
+
+    def test_without_tolerance_one_more_is_wrong(self):
+        assert Number("count", 50_992, (), tolerance=0).judge(50_993) == "50993 is too large"
+
+    @pytest.mark.parametrize("number", NUMBERS)
+    def test_no_mistake_is_within_tolerance_of_the_answer(self, number):
+        exercise = BANK[number]
+        near = [m for m in exercise.mistakes if math.isclose(m.answer, exercise.answer, rel_tol=2 * exercise.tolerance)]
+        assert near == []
+
+
+@pytest.mark.parametrize(("given", "near"), [("2-1", "02-1"), ("01_1", "01-1"), ("02-7", "02-")])
+def test_an_unknown_exercise_suggests_the_nearest(given, near):
+    with pytest.raises(ValueError, match=rf"exercise: unknown number '{given}'\. Did you mean '{near}"):
+        check(given, 1)
+
+
+def test_a_number_that_is_no_text_is_refused_as_unknown():
+    with pytest.raises(ValueError, match="exercise: unknown number 1"):
+        check(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [(0.1276, "✓ 01-1: right"), (7.84, "✗ 01-1: not yet: that is the image over"), (..., "… 01-1: put your answer")],
+)
+def test_a_verdict_prints_as_its_message(answer, line):
+    assert repr(check("01-1", answer)).startswith(line)

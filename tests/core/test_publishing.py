@@ -1,0 +1,207 @@
+"""`publishing`: a notebook is executed whole, or stays as it was; its hash is that of its code."""
+
+import json
+
+import jupytext
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from aecore import profile, publishing, runs
+from aecore.data import load
+from aecore.experiment import fit
+from aecore.models import LinearAutoencoder
+from aecore.publishing import code_hash
+from aecore.training import Plan
+
+
+def notebook(*code, text="# A page"):
+    return new_notebook(cells=[new_markdown_cell(text), *(new_code_cell(source) for source in code)])
+
+
+def written(folder, *code, name="00_page"):
+    """Write the pair `.ipynb` and `.md`, and return the path of the first."""
+    path = folder / f"{name}.ipynb"
+    page = notebook(*code)
+    nbformat.write(page, path)
+    jupytext.write(page, path.with_suffix(".md"), fmt="md:myst")
+    return path
+
+
+class TestCodeHash:
+    def test_changes_with_the_code(self):
+        assert code_hash(notebook("1 + 1")) != code_hash(notebook("1 + 2"))
+
+    def test_changes_with_the_order_of_cells(self):
+        assert code_hash(notebook("a = 1", "b = 2")) != code_hash(notebook("b = 2", "a = 1"))
+
+    def test_changes_where_a_cell_is_divided(self):
+        assert code_hash(notebook("a = 1\nb = 2")) != code_hash(notebook("a = 1", "b = 2"))
+
+    def test_does_not_change_with_the_text(self):
+        assert code_hash(notebook("1 + 1", text="one")) == code_hash(notebook("1 + 1", text="two"))
+
+    def test_does_not_change_with_outputs(self):
+        page = notebook("1 + 1")
+        before = code_hash(page)
+        page.cells[1].outputs = [new_output("stream", text="2")]
+        page.cells[1].execution_count = 4
+        assert code_hash(page) == before
+
+    def test_does_not_change_when_written_and_read(self, tmp_path):
+        nbformat.write(notebook("a = 'ä'\n1 + 1"), tmp_path / "a.ipynb")
+        assert code_hash(nbformat.read(tmp_path / "a.ipynb", as_version=4)) == code_hash(notebook("a = 'ä'\n1 + 1"))
+
+
+CODE = "import os\nimport aecore.profile\nprint(aecore.profile.current(), os.environ['AECORE_PROGRESS'])\n1 + 1"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A page of two cells, published once; AECORE_PROFILE says quick outside."""
+    folder = tmp_path_factory.mktemp("chapters")
+    path = written(folder, CODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AECORE_PROFILE", "quick")
+        patch.setattr(runs, "PUBLISHED", folder / "published")
+        facts = publishing.publish(path)
+    return path, facts, nbformat.read(path, as_version=4)
+
+
+class TestPublish:
+    def test_stores_the_outputs(self, published):
+        assert [output.get("data", {}).get("text/plain") for output in published[2].cells[1].outputs][-1] == "2"
+
+    def test_executes_under_the_full_profile_without_progress_bars(self, published):
+        assert published[2].cells[1].outputs[0].text == "full 0\n"
+
+    def test_needs_neither_data_nor_runs(self, published):
+        assert (published[1]["data"], published[1]["runs"]) == ([], [])
+
+    @pytest.mark.parametrize("fact", ["profile", "date", "device", "versions", "data", "runs", "code_sha256"])
+    def test_writes_its_facts_into_the_metadata(self, published, fact):
+        assert published[2].metadata["aecore"][fact] == published[1][fact]
+
+    def test_the_hash_is_that_of_the_code_cells(self, published):
+        assert published[1]["code_sha256"] == code_hash(published[2])
+
+    def test_keeps_no_times_of_day(self, published):
+        assert not any("execution" in cell.metadata for cell in published[2].cells)
+
+    def test_keeps_the_ids_of_cells(self, tmp_path):
+        path = written(tmp_path, "1 + 1")
+        before = [cell.id for cell in nbformat.read(path, as_version=4).cells]
+        publishing.publish(path)
+        assert [cell.id for cell in nbformat.read(path, as_version=4).cells] == before
+
+    def test_leaves_no_other_file(self, published):
+        names = sorted(path.name for path in published[0].parent.iterdir() if path.is_file())
+        assert names == ["00_page.ipynb", "00_page.md"]
+
+    def test_gives_a_valid_notebook(self, published):
+        nbformat.validate(published[2])
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A page whose second cell stops, the bytes before, and the error."""
+    path = written(tmp_path_factory.mktemp("chapters"), "print('so far')", "1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(CellExecutionError) as caught:
+        publishing.publish(path)
+    return path, before, caught.value
+
+
+def test_a_failing_cell_leaves_the_file_as_it_was(failed):
+    assert failed[0].read_bytes() == failed[1]
+
+
+def test_a_failing_cell_is_shown_with_its_error(failed):
+    assert "ZeroDivisionError" in str(failed[2])
+
+
+@pytest.fixture
+def differing(tmp_path):
+    """A pair whose `.md` was edited and not synchronised."""
+    path = written(tmp_path, "1 + 1")
+    twin = path.with_suffix(".md")
+    twin.write_text(twin.read_text().replace("1 + 1", "1 + 2"))
+    return path
+
+
+def test_a_pair_that_differs_is_refused_with_the_way_out(differing):
+    with pytest.raises(ValueError, match=r"00_page\.ipynb and its \.md twin differ; run 'jupytext --sync"):
+        publishing.publish(differing)
+
+
+def test_a_pair_that_differs_stays_as_it_was(differing):
+    before = differing.read_bytes()
+    with pytest.raises(ValueError, match="twin differ"):
+        publishing.publish(differing)
+    assert differing.read_bytes() == before
+
+
+class TestRuns:
+    @pytest.fixture
+    def used(self, splits):
+        """The journal's facts on one stored run of chapter 00."""
+        fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a")
+        return profile.journal()
+
+    def names(self):
+        return sorted(path.name for path in runs.PUBLISHED.iterdir())
+
+    def test_those_that_a_chapter_used_are_stored(self, used):
+        publishing._store_runs("00", used)
+        assert self.names() == ["00-a"]
+
+    def test_those_that_it_uses_no_more_are_removed(self, used):
+        (runs.PUBLISHED / "00-old").mkdir(parents=True)
+        publishing._store_runs("00", used)
+        assert self.names() == ["00-a"]
+
+    def test_those_of_other_chapters_stay(self, used):
+        (runs.PUBLISHED / "01-linear").mkdir(parents=True)
+        publishing._store_runs("00", used)
+        assert self.names() == ["00-a", "01-linear"]
+
+    def test_a_published_one_needs_no_own_copy(self, used, monkeypatch, tmp_path):
+        publishing._store_runs("00", used)
+        monkeypatch.setenv("AECORE_RUNS", str(tmp_path / "another machine"))
+        publishing._store_runs("00", used)
+        assert self.names() == ["00-a"]
+
+    def test_one_with_other_settings_takes_its_place(self, used, splits):
+        publishing._store_runs("00", used)
+        profile._journal.clear()
+        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=2), name="00-a")
+        publishing._store_runs("00", profile.journal())
+        assert runs.read_facts(runs.PUBLISHED / "00-a")["fingerprint"] == run.fingerprint
+
+
+class TestProvenance:
+    @pytest.fixture
+    def line(self, splits, monkeypatch):
+        monkeypatch.setenv("AECORE_PROFILE", "quick")
+        mnist = load("mnist")
+        for seed in range(2):
+            fit(LinearAutoencoder(mnist.shape, 3), mnist, Plan(epochs=1, seed=seed), name=f"00-a-{seed}")
+        return publishing.provenance()
+
+    @pytest.mark.parametrize(
+        "words", ["Figures on this page: quick profile; built-in sample", "2 training runs of 20", "torch", "CPU"]
+    )
+    def test_names_profile_data_runs_and_machine(self, line, words):
+        assert words in repr(line)
+
+    def test_is_a_paragraph_on_the_page(self, line):
+        assert line._repr_html_().startswith('<p class="provenance">Figures on this page: ')
+
+    def test_cannot_break_the_page(self):
+        line = publishing.Provenance([{"kind": "data", "source": "a < b & c", "fingerprint": "f" * 12}])
+        assert "a &lt; b &amp; c" in line._repr_html_()
+
+
+def test_the_metadata_is_json(published):
+    assert json.loads(published[0].read_text())["metadata"]["aecore"] == published[1]
