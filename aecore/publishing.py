@@ -61,13 +61,14 @@ def publish(path: Path) -> dict:
     """Execute a notebook under the full profile, store its outputs, its provenance and its runs.
 
     Args:
-        path: of the `.ipynb`; its `.md` twin is synchronised first.
+        path: of the `.ipynb`; its `.md` twin must hold the same cells.
 
     Returns:
         The facts that were written into the notebook's metadata under "aecore".
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed; the notebook on disk is as it was.
+        ValueError: the twins differ, or a run's weights are too large to be shipped.
     """
     import jupytext
     import nbformat
@@ -80,9 +81,9 @@ def publish(path: Path) -> dict:
     notebook.metadata["aecore"] = _metadata(notebook, facts)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change with every publication
-    with files.written_whole(path) as part:
-        nbformat.write(notebook, part)
     _store_runs(path.stem[:2], [fact for fact in facts if fact["kind"] == "run"])
+    with files.written_whole(path) as part:  # last, so that no page names a run that is not there
+        nbformat.write(notebook, part)
     return dict(notebook.metadata["aecore"])
 
 
@@ -115,11 +116,15 @@ def _store_runs(chapter: str, used: list[dict]) -> None:
     import shutil
 
     for fact in used:
-        folder = runs.PUBLISHED / fact["name"]
-        known = (folder / "run.json").exists() and runs.read_facts(folder)["fingerprint"] == fact["fingerprint"]
-        if not known:
+        if _is_own(fact):
             runs.publish(fact["name"], fact["fingerprint"])
     names = {fact["name"] for fact in used}
     for folder in runs.PUBLISHED.glob(f"{chapter}-*"):
         if folder.name not in names:
             shutil.rmtree(folder)
+
+
+def _is_own(fact: dict) -> bool:
+    """Say whether the run that was used lies in one's own store; otherwise it was the published one."""
+    folder = runs.own_folder(fact["name"], fact["fingerprint"])
+    return (folder / "run.json").exists() and runs.read_facts(folder)["date"] == fact["date"]

@@ -163,6 +163,16 @@ def test_a_tensor_of_bools_of_the_right_shape_is_refused():
     assert check("01-3", lambda x, x_hat: torch.ones(len(x), dtype=torch.bool)).state == "wrong"
 
 
+def test_right_values_in_another_shape_are_refused_with_both_shapes():
+    message = check("01-3", lambda x, x_hat: (x - x_hat).square().flatten(1).mean(1)[None]).message
+    assert message.endswith("wanted a tensor of shape (3,), got a tensor of shape (1, 3)")
+
+
+def test_a_size_that_is_no_whole_number_is_refused_as_one():
+    message = check("02-2", lambda n, k, s, p: float((n + 2 * p - k) // s + 1)).message
+    assert message.endswith("wanted a whole number, got a number")
+
+
 def test_an_unknown_wrong_function_is_told_how_far_it_is_off():
     message = check("01-3", lambda x, x_hat: (x - x_hat).square().flatten(1).mean(1) + 0.5).message
     assert message.endswith("the largest difference is 0.5")
