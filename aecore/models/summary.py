@@ -119,7 +119,10 @@ def _describe(module: nn.Module) -> str:
     if isinstance(module, nn.Linear):
         return f"{name} {module.in_features}→{module.out_features}"
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        details = f"kernel {module.kernel_size[0]}, stride {module.stride[0]}, padding {module.padding[0]}"
+        kernel, stride, padding = module.kernel_size, module.stride[0], module.padding[0]
+        details = f"{kernel[0]}×{kernel[1]}"
+        details += f", stride {stride}" if stride > 1 else ""
+        details += f", padding {padding}" if padding else ""
         return f"{name} {module.in_channels}→{module.out_channels}, {details}"
     return name
 
