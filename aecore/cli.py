@@ -17,6 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         options.run(options)
+    except BrokenPipeError:  # the reader of our output has seen enough, as `aecore doctor | head` has
+        sys.stderr.close()  # or Python itself would complain about it at its end
+        return 0
     except (OSError, ValueError, TrainingDiverged) as error:
         print(f"aecore {options.command}: {error}", file=sys.stderr)
         return 1
