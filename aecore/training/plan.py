@@ -23,7 +23,7 @@ class Plan:
         patience: stop after this many epochs without a lower validation loss, and go back to the best
             state; None trains all epochs and keeps the last state.
         precision: "float32", or "bfloat16": layers compute in bfloat16 where PyTorch's autocast allows,
-            weights and loss stay float32. Twice as fast and more on processors and GPUs that know it.
+            weights and loss stay float32. Faster for some models on processors that know it; measure.
         seed: of the first weights and of the order of the batches.
 
     Raises:

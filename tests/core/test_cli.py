@@ -36,6 +36,13 @@ class TestDoctor:
         main(["doctor"])
         assert "  00-a  " in capsys.readouterr().out
 
+    def test_ends_quietly_when_its_reader_has_seen_enough(self):
+        # The reader is gone before a word is written, so that no race decides.
+        command = [sys.executable, "-m", "aecore", "doctor"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
     def test_makes_no_folder(self):
         main(["doctor"])
         assert not runs.home().exists()

@@ -142,6 +142,19 @@ def test_a_pair_that_differs_stays_as_it_was(differing):
     assert differing.read_bytes() == before
 
 
+def test_a_run_that_cannot_be_stored_leaves_the_page_as_it_was(tmp_path, monkeypatch):
+    path = written(tmp_path, "1 + 1")
+    before = path.read_bytes()
+
+    def refuse(chapter, used):
+        raise ValueError("too large")
+
+    monkeypatch.setattr(publishing, "_store_runs", refuse)
+    with pytest.raises(ValueError, match="too large"):
+        publishing.publish(path)
+    assert path.read_bytes() == before
+
+
 class TestRuns:
     @pytest.fixture
     def used(self, splits):
@@ -171,6 +184,20 @@ class TestRuns:
         monkeypatch.setenv("AECORE_RUNS", str(tmp_path / "another machine"))
         publishing._store_runs("00", used)
         assert self.names() == ["00-a"]
+
+    def test_a_run_trained_again_replaces_the_published_one(self, used):
+        publishing._store_runs("00", used)
+        facts = runs.PUBLISHED / "00-a" / "run.json"
+        facts.write_text(facts.read_text().replace(used[0]["date"], "2001-01-01 00:00"))
+        publishing._store_runs("00", used)
+        assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == used[0]["date"]
+
+    def test_the_published_run_that_was_used_is_not_replaced_by_an_own_one(self, used):
+        publishing._store_runs("00", used)
+        facts = runs.PUBLISHED / "00-a" / "run.json"
+        facts.write_text(facts.read_text().replace(used[0]["date"], "2001-01-01 00:00"))
+        publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
+        assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
 
     def test_one_with_other_settings_takes_its_place(self, used, splits):
         publishing._store_runs("00", used)

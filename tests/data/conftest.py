@@ -61,6 +61,11 @@ def digits(count, seed=0):
     return rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), labels.astype(np.uint8)
 
 
+def write_part(raw, name, pixels, labels):
+    (raw / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+    (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+
+
 @pytest.fixture
 def write_mnist(root):
     """Write MNIST/raw with so many training and test images; returns their pixels and labels."""
@@ -69,9 +74,8 @@ def write_mnist(root):
         raw = folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         made = digits(train), digits(test, seed=1)
-        for (pixels, labels), word in zip(made, ("train", "t10k"), strict=True):
-            (raw / f"{word}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
-            (raw / f"{word}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+        for part, word in zip(made, ("train", "t10k"), strict=True):
+            write_part(raw, word, *part)
         return made
 
     return write
@@ -82,9 +86,8 @@ def write_emnist(root):
     def write(train, test):
         raw = root / "EMNIST" / "raw"
         raw.mkdir(parents=True)
-        for (pixels, labels), word in ((train, "train"), (test, "test")):
-            (raw / f"emnist-balanced-{word}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
-            (raw / f"emnist-balanced-{word}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+        write_part(raw, "emnist-balanced-train", *train)
+        write_part(raw, "emnist-balanced-test", *test)
         return raw
 
     return write
