@@ -6,24 +6,28 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import __version__, profile
+from . import __version__, processes, profile
+
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 1 after an error that was explained."""
+    """Run one command and return its exit status: 0; 1 after an error that was explained; 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
-    profile.speak()
     from .training import TrainingDiverged
 
     try:
-        options.run(options)
+        with processes.joined():
+            profile.speak()
+            return options.run(options) or 0
     except BrokenPipeError:  # the reader of our output has seen enough, as `aecore doctor | head` has
         sys.stderr.close()  # or Python itself would complain about it at its end
         return 0
-    except (OSError, ValueError, TrainingDiverged) as error:
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OSError, ValueError, TrainingDiverged, processes.ProcessLost) as error:
         print(f"aecore {options.command}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def doctor(options: argparse.Namespace) -> None:
@@ -53,21 +57,27 @@ def data(options: argparse.Namespace) -> None:
         _list_data()
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train a model by name and print its scores on the test images."""
+def train(options: argparse.Namespace) -> int:
+    """Train a model by name and print its scores on the test images; several processes with torchrun."""
     from .data import load
     from .experiment import fit
     from .metrics import evaluate
     from .models import create
     from .training import Plan
 
-    splits = load(options.data)
+    with processes.one_after_the_first():
+        splits = load(options.data)
     plan = Plan(
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr,
         schedule=options.schedule, precision=options.precision, seed=options.seed,
     )  # fmt: skip
     run = fit(create(options.model, splits.shape, options.code_size), splits, plan, name=options.name)
-    print(evaluate(run.model, splits.test))
+    if run.history.interrupted:
+        return INTERRUPTED
+    scores = evaluate(run.model, splits.test)
+    if processes.rank() == 0:
+        print(scores)
+    return 0
 
 
 def publish(options: argparse.Namespace) -> None:
@@ -110,7 +120,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=int, default=128)
     command.add_argument("--lr", type=float, default=3e-3)
     command.add_argument("--schedule", default="cosine", help="constant or cosine")
-    command.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    command.add_argument("--precision", default="float32", help="float32, bfloat16, or auto: the faster one")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--name", help="under which the run is stored")
 

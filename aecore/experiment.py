@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import math
 import os
 import re
-import time
-from collections.abc import Iterator
+import signal
 from typing import Self
 
 import torch
 from torch import nn
 
-from . import losses, profile, runs
+from . import files, losses, processes, profile, runs
 from .data.images import Splits
 from .models import draw_weights
 from .runs import Run
-from .training import History, Plan, train
+from .training import Checkpoints, History, Plan, faster_precision, train
 
 QUICK_EPOCHS = 1
 
@@ -32,6 +31,10 @@ def fit(
     start: str = "seed",
 ) -> Run:
     """Return the run of `model` on `data` under `plan`: loaded where it was trained before, else trained now.
+
+    A run with a name leaves a checkpoint every minute (`AECORE_CHECKPOINT_SECONDS`), and when Ctrl-C or SIGTERM
+    ends it; the same call then goes on from there and ends with the same weights, bit for bit on a CPU. After
+    Ctrl-C the run comes back as far as it got, `run.history.interrupted` set, and is not stored.
 
     The weights are drawn anew from `plan.seed`, so that a run depends on nothing that happened earlier
     in the notebook. The validation images choose nothing here but the epoch to stop at, and that only where
@@ -50,38 +53,96 @@ def fit(
         OSError: the folder of runs cannot be written; found out before training begins. A disk that is
             full afterwards is reported, and the run returned: it is not stored, but nothing is lost.
         TrainingDiverged: the loss is no longer a finite number.
+        ProcessLost: another of several processes has ended.
     """
-    plan, loss_function = _sized(plan or Plan()), losses.get(loss)
-    _check(model, data, plan, start, name)
+    loss_function = losses.get(loss)
+    _check(model, data, plan := _sized(plan or Plan()), start, name)
+    plan = _settled(plan, model, data, loss_function, start, name)
     wanted = runs.fingerprint(model, data, plan, loss_function, start)
-    if name and os.environ.get("AECORE_RETRAIN", "0") in ("", "0") and (found := runs.find(name, wanted, model)):
+    processes.check_agreement("the training", wanted, "Start every process with the same command and the same data.")
+    anew = os.environ.get("AECORE_RETRAIN", "0") not in ("", "0")
+    if name and not anew and (found := _found(name, wanted, model)):
         profile.log.info(f"loaded {name}: {found.story()}")
         return _noted(found)
-    if name:
-        _check_writable(name, wanted)
+    checkpoints = _checkpoints(name, wanted, anew)
     if start == "seed":
         draw_weights(model, plan.seed)
-    run = _trained(model, data, plan, loss_function, name, wanted)
+    run = _trained(model, data, plan, loss_function, name, wanted, checkpoints)
+    if run.history.interrupted:
+        return _interrupted(run, checkpoints)
     if name:
         profile.log.info(f"trained {name}: {run.seconds:,.0f} s on {run.machine}")
-        _store(run)
+        _store(run, checkpoints)
     return _noted(run)
 
 
-def _store(run: Run) -> None:
+def _found(name: str, wanted: str, model: nn.Module) -> Run | None:
+    found = runs.find(name, wanted, model)
+    processes.check_agreement(
+        "whether this run is stored", str(found is not None), "AECORE_RUNS must be a folder that all processes share."
+    )
+    return found
+
+
+def _checkpoints(name: str | None, wanted: str, anew: bool) -> Checkpoints:
+    """Return the checkpoints of a run, after finding out that its folder can be written: now, not after an hour."""
+    if name is None:
+        return Checkpoints()
+    folder, first = runs.own_folder(name, wanted), processes.rank() == 0
+    if first:
+        with files.written_whole(folder / ".writable"):
+            pass
+        (folder / ".writable").unlink()
+    checkpoints = Checkpoints(
+        folder / "checkpoints", wanted, _checkpoint_seconds(),
+        tell=lambda sentence: profile.log.warning(f"{name}: {sentence}") if first else None,
+    )  # fmt: skip
+    if anew:
+        checkpoints.clear()
+    return checkpoints
+
+
+def _checkpoint_seconds() -> float:
+    given = os.environ.get("AECORE_CHECKPOINT_SECONDS", "60")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise ValueError(f"AECORE_CHECKPOINT_SECONDS: wanted the seconds between two, such as 60, got {given!r}")
+    return seconds
+
+
+def _store(run: Run, checkpoints: Checkpoints) -> None:
     folder = runs.own_folder(run.name, run.fingerprint)
+    if processes.rank() > 0:
+        return
     try:
         runs.save(run, folder)
+        checkpoints.clear()
     except OSError as error:  # an hour of training is worth more than its file
         profile.log.warning(f"{run.name} could not be stored in {folder}: {error}. The trained model is in run.model.")
 
 
-def _trained(model: nn.Module, data: Splits, plan: Plan, loss, name: str | None, wanted: str) -> Run:
-    started = time.perf_counter()
-    with _Progress(name, plan, data) as progress, _own_chance(plan.seed):
+def _interrupted(run: Run, checkpoints: Checkpoints) -> Run:
+    """Say where the training stands; hand the model over in its best state, or, after SIGTERM, end as asked."""
+    kept = "its state is in a checkpoint: the same call goes on from there"
+    if checkpoints.newest is None:
+        kept = "its state is not stored" + (", since the run has no name" if run.name is None else "")
+    by, done = run.history.interrupted, f"{len(run.history)} of {run.plan.epochs} epochs"
+    profile.log.warning(f"{run.name or 'training'}: stopped by {by.name} after {done}; {kept}")
+    if by == signal.SIGTERM:
+        signal.raise_signal(signal.SIGTERM)
+    return run
+
+
+def _trained(
+    model: nn.Module, data: Splits, plan: Plan, loss, name: str | None, wanted: str, checkpoints: Checkpoints
+) -> Run:
+    with _Progress(name, plan, data) as progress:
         history = train(
             model, data.train, data.valid, plan, loss, profile.device(),
-            on_step=progress.step, on_epoch=progress.epoch,
+            checkpoints=checkpoints, on_step=progress.step, on_epoch=progress.epoch,
         )  # fmt: skip
     return Run(
         name=name,
@@ -98,23 +159,34 @@ def _trained(model: nn.Module, data: Splits, plan: Plan, loss, name: str | None,
             "fingerprint": data.train.fingerprint,
         },
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        seconds=round(time.perf_counter() - started, 1),
+        seconds=round(sum(history.seconds), 1),
         machine=profile.machine(),
         versions=profile.versions(),
     )
 
 
-@contextlib.contextmanager
-def _own_chance(seed: int) -> Iterator[None]:
-    """Let dropout, sampled codes and the like depend on the seed alone; what a notebook draws itself is untouched."""
-    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed)
-        yield
+def _settled(plan: Plan, model: nn.Module, data: Splits, loss: losses.Loss, start: str, name: str | None) -> Plan:
+    """Return the plan with "auto" replaced: by what a run begun under this name took, else by what is faster here."""
+    if plan.precision != "auto":
+        return plan
+    choices = [plan.but(precision=precision) for precision in ("float32", "bfloat16")]
+    for choice in choices if name else ():
+        if runs.own_folder(name, runs.fingerprint(model, data, choice, loss, start)).exists():
+            return choice
+    with torch.random.fork_rng():
+        faster = faster_precision(model, data.train, plan, loss, profile.device())
+    # Two processes may measure otherwise; what the first one found holds for all.
+    choice = choices[processes.from_the_first(int(faster == "bfloat16"))]
+    profile.log.info(f"precision: {choice.precision} is faster here")
+    return choice
 
 
 def _sized(plan: Plan) -> Plan:
-    return plan.but(epochs=min(plan.epochs, QUICK_EPOCHS)) if profile.current() == "quick" else plan
+    """Return the plan in the size of the profile: quick trains one epoch, or one at each of the plan's sizes."""
+    if profile.current() != "quick":
+        return plan
+    sizes = tuple((epoch, edge) for epoch, (_, edge) in enumerate(plan.sizes))
+    return plan.but(epochs=min(plan.epochs, max(QUICK_EPOCHS, len(sizes))), sizes=sizes)
 
 
 def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | None) -> None:
@@ -129,16 +201,14 @@ def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | N
         raise ValueError(f"data: {data.train.name} has no training images; this set is for measuring only")
     if plan.patience is not None and len(data.valid) == 0:
         raise ValueError("plan: a patience needs validation images, and there are none")
-
-
-def _check_writable(name: str, wanted: str) -> None:
-    """Find out now, not after an hour of training, that a run cannot be stored."""
-    from . import files
-
-    probe = runs.own_folder(name, wanted) / ".writable"
-    with files.written_whole(probe):
-        pass
-    probe.unlink()
+    if plan.sizes and not getattr(model, "any_size", True):
+        raise ValueError(f"plan: sizes need a model for images of any size, but {type(model).__name__} is for {wanted}")
+    normalising = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if processes.count() > 1 and normalising:
+        raise ValueError(
+            f"model: {type(normalising[0]).__name__} would see only its own process's part of each batch, so several "
+            "processes would not train what one does. Use GroupNorm, or one process."
+        )
 
 
 def _noted(run: Run) -> Run:
@@ -154,7 +224,7 @@ class _Progress:
         from tqdm import tqdm
 
         steps = plan.epochs * -(-len(data.train) // plan.batch_size)
-        off = os.environ.get("AECORE_PROGRESS") == "0"
+        off = os.environ.get("AECORE_PROGRESS") == "0" or processes.rank() > 0
         self.bar = tqdm(total=steps, desc=name or "training", unit="step", disable=off, mininterval=0.5, leave=False)
 
     def __enter__(self) -> Self:
@@ -163,8 +233,10 @@ class _Progress:
     def __exit__(self, *error) -> None:
         self.bar.close()
 
-    def step(self) -> None:
-        self.bar.update()
+    def step(self, done: int) -> None:
+        self.bar.update(done - self.bar.n)
 
     def epoch(self, history: History) -> None:
-        self.bar.set_postfix_str(f"loss {history.train_loss[-1]:.4f}, validation {history.valid_loss[-1]:.4f}")
+        measured = [value for value in history.valid_loss if not math.isnan(value)]
+        validation = f", validation {measured[-1]:.4f}" if measured else ""
+        self.bar.set_postfix_str(f"loss {history.train_loss[-1]:.4f}{validation}")

@@ -48,6 +48,12 @@ def write_text(path: str | Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def remove_parts(folder: str | Path) -> None:
+    """Remove temporary files in `folder` that a killed process has left."""
+    for part in Path(folder).glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as stream:

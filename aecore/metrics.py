@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from . import processes
 from .data.images import Images
 from .models.autoencoder import evaluating
 
@@ -119,6 +120,9 @@ def evaluate(
 ) -> Scores:
     """Return the scores of a model on images.
 
+    Several processes (torchrun) share the batches; all of them must call it, and all get the same scores, the
+    very numbers of one process: each image counts once, however unevenly the batches fall.
+
     Args:
         model: an autoencoder, or any function from images to reconstructions, (N, C, H, W) to the same.
         images: what to reconstruct; at least one.
@@ -132,16 +136,18 @@ def evaluate(
         raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
     device = _device_of(model)
     names = ["mse", "mae", "psnr", *(["ssim"] if min(images.shape[1:]) >= 11 else [])]
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    # Each process fills in its images' places and leaves zeros in the others', so that adding up changes no value.
+    each = {name: torch.zeros(len(images), dtype=torch.float64) for name in names}
     with _evaluating(model):
-        for start in range(0, len(images), batch_size):
-            x = images[start : start + batch_size].floats(device)
+        for number in processes.share_of(-(-len(images) // batch_size)):
+            place = slice(number * batch_size, (number + 1) * batch_size)
+            x = images[place].floats(device)
             x_hat = model(x).float()
             if clip:
                 x_hat = x_hat.clamp(0, 1)
             for name in names:
-                parts[name].append(METRICS[name](x, x_hat).cpu())
-    return _scores(images, {name: torch.cat(values).double() for name, values in parts.items()})
+                each[name][place] = METRICS[name](x, x_hat).cpu()
+    return _scores(images, {name: processes.add_up_on_cpu(values) for name, values in each.items()})
 
 
 METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}

@@ -16,6 +16,8 @@ import random
 import sys
 from pathlib import Path
 
+from . import processes
+
 PROFILES = ("quick", "full")
 
 # Every line that aecore says to a reader goes through this logger; `setup` gives it a voice.
@@ -54,8 +56,8 @@ def setup(chapter: str) -> None:
 
 
 def speak() -> None:
-    """Let aecore's one-line messages appear on standard output, once, without a prefix."""
-    log.setLevel(logging.INFO)
+    """Let aecore's one-line messages appear on standard output, once, without a prefix, and from rank 0 only."""
+    log.setLevel(logging.INFO if processes.rank() == 0 else logging.CRITICAL)
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)

@@ -1,8 +1,8 @@
 """Runs: what was trained, on what, where, how long; the store of one's own and the published ones.
 
 A run is a folder with `run.json` (everything but the weights) and `weights.safetensors`. `run.json` is
-written last and holds the weights' SHA-256, so a run is complete or it does not count. No file that is
-read here can run code.
+written last and holds the weights' SHA-256 and its own, so a run is complete and unchanged or it does not
+count. No file that is read here can run code.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Run:
     versions: dict[str, str]
 
     def __repr__(self) -> str:
-        valid = self.history.valid_loss[-1]
+        valid = self.history.valid_loss[-1] if len(self.history) else float("nan")
+        if self.history.interrupted:
+            return f"Run {self.name}: interrupted after {len(self.history)} of {self.plan.epochs} epochs"
         return f"Run {self.name}: {len(self.history)} epochs, validation {self.loss} {valid:.5f}, {self.story()}"
 
     def story(self) -> str:
@@ -69,7 +71,7 @@ class Run:
     def facts(self) -> dict:
         """Everything but the weights, ready for JSON."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
-        return {**kept, "plan": dataclasses.asdict(self.plan), "history": self.history.as_dict(), "format": FORMAT}
+        return {**kept, "plan": self.plan.as_dict(), "history": self.history.as_dict(), "format": FORMAT}
 
 
 class DamagedRun(OSError):
@@ -85,7 +87,7 @@ def fingerprint(model: nn.Module, data: Splits, plan: Plan, loss: Callable, star
     """Return 64 hexadecimal digits that change with anything that the trained weights depend on."""
     parts = {
         "format": FORMAT,
-        "plan": dataclasses.asdict(plan),
+        "plan": plan.as_dict(),
         "model": describe(model),
         "loss": _code_of(loss),
         "train": data.train.fingerprint,
@@ -124,7 +126,13 @@ def save(run: Run, folder: Path) -> None:
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(str(error)) from error
     facts = {**run.facts(), "weights_sha256": files.sha256(folder / "weights.safetensors")}
-    files.write_text(folder / "run.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    files.write_text(folder / "run.json", sealed(facts))
+    files.remove_parts(folder)
+
+
+def sealed(facts: dict) -> str:
+    """Return the text of a `run.json`: the facts, and the SHA-256 that shows whether one was changed."""
+    return json.dumps({**facts, "facts_sha256": _seal(facts)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def load(folder: Path, model: nn.Module) -> Run:
@@ -143,7 +151,7 @@ def load(folder: Path, model: nn.Module) -> Run:
     model.load_state_dict(load_file(path))
     model.eval()
     facts.pop("format")
-    plan, history = Plan(**facts.pop("plan")), History(**facts.pop("history"))
+    plan, history = Plan(**facts.pop("plan")), History.from_dict(facts.pop("history"))
     return Run(model=model, plan=plan, history=history, **facts)
 
 
@@ -158,9 +166,11 @@ def read_facts(folder: Path) -> dict:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
-    expected = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"format", "weights_sha256"}
+    expected = {f.name for f in dataclasses.fields(Run)} - {"model"} | {"format", "weights_sha256", "facts_sha256"}
     if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.keys() != expected:
         raise DamagedRun(f"{path} is not a run of format {FORMAT}")
+    if facts.pop("facts_sha256") != _seal(facts):
+        raise DamagedRun(f"{path} is damaged: its SHA-256 is not the one that it states")
     return facts
 
 
@@ -207,6 +217,10 @@ def publish(name: str, wanted: str) -> Path:
         part.write_bytes(weights)
     files.write_text(target / "run.json", (source / "run.json").read_text(encoding="utf-8"))
     return target
+
+
+def _seal(facts: dict) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _hash_of_weights(model: nn.Module) -> str:

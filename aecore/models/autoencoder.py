@@ -25,7 +25,13 @@ class Autoencoder(nn.Module):
     Raises:
         ValueError: the decoder's images have another shape than the encoder's, or the code holds more
             values than the image.
+
+    Attributes:
+        any_size: True for a model whose layers are all convolutions and that may get images of any height and
+            width that its strides divide: `image_shape` is then one of many, and the code grows with the image.
     """
+
+    any_size = False
 
     def __init__(self, image_shape: tuple[int, int, int], encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -61,8 +67,8 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: the images have another shape than the model was made for.
         """
-        if tuple(x.shape[1:]) != self.image_shape:
-            raise ValueError(f"x: wanted images of shape (N, {_inner(self.image_shape)}), got {tuple(x.shape)}")
+        if x.shape[1:] != self.image_shape and not (self.any_size and self._divides(x)):
+            raise ValueError(f"x: wanted images of shape {self._wanted(self.image_shape)}, got {tuple(x.shape)}")
         return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -77,13 +83,26 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: the codes have another shape than this model's.
         """
-        if tuple(z.shape[1:]) != self.code_shape:
-            raise ValueError(f"z: wanted codes of shape (N, {_inner(self.code_shape)}), got {tuple(z.shape)}")
+        if z.shape[1:] != self.code_shape and not (self.any_size and z.ndim == 4 and z.shape[1] == self.code_shape[0]):
+            raise ValueError(f"z: wanted codes of shape {self._wanted(self.code_shape, 1)}, got {tuple(z.shape)}")
         return self.decoder(z)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `decode(encode(x))`, the reconstructions of `x`."""
         return self.decode(self.encode(x))
+
+    def _stride(self) -> int:
+        """How many pixels of an edge come to one place of a convolutional code."""
+        return self.image_shape[1] // self.code_shape[1]
+
+    def _divides(self, x: Tensor) -> bool:
+        return x.ndim == 4 and x.shape[1] == self.image_shape[0] and not any(n % self._stride() for n in x.shape[2:])
+
+    def _wanted(self, shape: tuple[int, ...], stride: int | None = None) -> str:
+        if not self.any_size:
+            return f"(N, {_inner(shape)})"
+        stride = stride or self._stride()
+        return f"(N, {shape[0]}, H, W)" + (f" with H and W divisible by {stride}" if stride > 1 else "")
 
 
 @contextlib.contextmanager

@@ -18,10 +18,15 @@ class ConvAutoencoder(Autoencoder):
         image_shape: (C, H, W) of one image; H and W divisible by 4.
         code_size: number of values in the code, a multiple of (H/4)·(W/4): its channels follow from it.
         width: channels between the two layers of each half.
+        any_size: take images of other heights and widths too, as training at rising sizes needs.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (1, 28, 28), code_size: int = 392, width: int = 64
+        self,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        code_size: int = 392,
+        width: int = 64,
+        any_size: bool = False,
     ) -> None:
         shape, grid = _quarter_grid(image_shape)
         channels = _channels_for(code_size, shape, grid)
@@ -40,6 +45,7 @@ class ConvAutoencoder(Autoencoder):
             nn.Sigmoid(),
         )
         super().__init__(shape, encoder, decoder)
+        self.any_size = any_size
 
 
 class StridedConvAutoencoder(Autoencoder):

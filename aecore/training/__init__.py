@@ -1,7 +1,14 @@
 """Training: the plan, the batches, the loop. Pure: it knows no profile and no store of runs."""
 
 from .batches import Batches, epoch_order
-from .loop import History, TrainingDiverged, train, validation_loss
+from .checkpoints import Checkpoints
+from .guards import TrainingDiverged
+from .loop import train, validation_loss
 from .plan import Plan
+from .precision import faster_precision
+from .state import History
 
-__all__ = ["Batches", "History", "Plan", "TrainingDiverged", "epoch_order", "train", "validation_loss"]
+__all__ = [
+    "Batches", "Checkpoints", "History", "Plan", "TrainingDiverged", "epoch_order", "faster_precision", "train",
+    "validation_loss",
+]  # fmt: skip

@@ -187,15 +187,17 @@ class TestRuns:
 
     def test_a_run_trained_again_replaces_the_published_one(self, used):
         publishing._store_runs("00", used)
-        facts = runs.PUBLISHED / "00-a" / "run.json"
-        facts.write_text(facts.read_text().replace(used[0]["date"], "2001-01-01 00:00"))
+        folder = runs.PUBLISHED / "00-a"
+        facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
+        (folder / "run.json").write_text(runs.sealed(facts))
         publishing._store_runs("00", used)
         assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == used[0]["date"]
 
     def test_the_published_run_that_was_used_is_not_replaced_by_an_own_one(self, used):
         publishing._store_runs("00", used)
-        facts = runs.PUBLISHED / "00-a" / "run.json"
-        facts.write_text(facts.read_text().replace(used[0]["date"], "2001-01-01 00:00"))
+        folder = runs.PUBLISHED / "00-a"
+        facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
+        (folder / "run.json").write_text(runs.sealed(facts))
         publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
         assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
 

@@ -1,0 +1,139 @@
+"""What stands around the loop: a training that is asked to stop, and one whose loss is no longer a number."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from .state import State
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss, or a weight at the end of an epoch, became NaN or infinite.
+
+    The model holds its last good state: that of the end of the epoch before, or of the checkpoint from
+    which the training went on.
+
+    Args:
+        epoch, step: where it happened; both count from 0, `step` within the whole training.
+        lr: the learning rate of that step.
+        value: the loss that was seen.
+    """
+
+    def __init__(self, epoch: int, step: int, lr: float, value: float) -> None:
+        self.epoch, self.step, self.lr, self.value = epoch, step, lr, value
+        super().__init__(
+            f"the loss became {value} in step {step} (epoch {epoch}) at learning rate {lr:.3g}; the model has its "
+            f"last good state, from before that epoch. Try a learning rate of {lr / 10:.0e}, look for values outside "
+            "[0, 1] in the images, and for a division or a logarithm of zero in the loss."
+        )
+
+
+class Stop:
+    """Whether the training was asked to stop: by Ctrl-C, or by SIGTERM as schedulers send it."""
+
+    def __init__(self) -> None:
+        self.by: signal.Signals | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Take note of a signal; a second one is obeyed at once."""
+        if self.by is not None:
+            raise KeyboardInterrupt
+        self.by = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[Stop]:
+    """Catch Ctrl-C and SIGTERM, so that the loop can end between two steps instead of inside one.
+
+    Only the main thread gets signals; in another one nothing is caught. A signal that is ignored stays so,
+    as SIGINT is in a job that a shell runs in the background.
+    """
+    stop, before = Stop(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+Arrival = Callable[[], bool]
+
+
+class Watch:
+    """Sees a loss that is no longer finite soon after its step, and never makes the device wait for that.
+
+    On a CPU the value is there. A GPU's is sent to the CPU while the GPU goes on, and looked at when it has
+    arrived, some steps later. What comes too late for that is found at the end of the epoch.
+
+    Args:
+        state: of the training that is watched.
+        send: takes a loss; returns it as a tensor on the CPU and a function that says whether it has arrived.
+    """
+
+    def __init__(self, state: State, send: Callable[[Tensor], tuple[Tensor, Arrival]] | None = None) -> None:
+        self.state = state
+        self.send = send or _send
+        self.under_way: deque[tuple[Tensor, Arrival]] = deque()
+
+    def look(self, value: Tensor) -> None:
+        """Take the loss of the step that has just ended, and look at all that have arrived.
+
+        Raises:
+            TrainingDiverged: one of them is not finite.
+        """
+        self.under_way.append(self.send(value))
+        while self.under_way and self.under_way[0][1]():
+            copy, _ = self.under_way.popleft()
+            if not math.isfinite(copy.item()):
+                raise _diverged(self.state)
+
+    def end_epoch(self) -> None:
+        """Look at all losses of the epoch and at the weights, which the last step may have spoiled.
+
+        Raises:
+            TrainingDiverged: something is not finite.
+        """
+        self.under_way.clear()
+        if not self.state.is_finite():
+            raise _diverged(self.state)
+
+
+def _send(value: Tensor) -> tuple[Tensor, Arrival]:
+    if value.device.type == "cpu":
+        return value, _is_there
+    if value.device.type == "cuda":
+        copy, event = value.to("cpu", non_blocking=True), torch.cuda.Event()
+        event.record()
+        return copy, event.query
+    return value, _comes_too_late  # elsewhere, reading it would wait for the device
+
+
+def _is_there() -> bool:
+    return True
+
+
+def _comes_too_late() -> bool:
+    return False
+
+
+def _diverged(state: State) -> TrainingDiverged:
+    """Give the model its last good state back, and return the error that says where it went wrong."""
+    losses = state.losses[: state.step]
+    bad = (~losses.isfinite()).nonzero().flatten()
+    step = int(bad[0]) if len(bad) else state.step - 1
+    value = losses[step].item() if len(bad) else math.nan
+    state.model.load_state_dict(state.good)
+    return TrainingDiverged(state.epoch, state.epoch * state.steps + step, state.lr_of(step), value)
