@@ -66,10 +66,11 @@ def train(options: argparse.Namespace) -> int:
     from .training import Plan
 
     with processes.one_after_the_first():
-        splits = load(options.data)
+        size = {"size": options.size} if options.size else {}
+        splits = load(options.data, stand_in=options.stand_in, **size)
     plan = Plan(
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr,
-        schedule=options.schedule, precision=options.precision, seed=options.seed,
+        schedule=options.schedule, patience=options.patience, precision=options.precision, seed=options.seed,
     )  # fmt: skip
     run = fit(create(options.model, splits.shape, options.code_size), splits, plan, name=options.name)
     if run.history.interrupted:
@@ -115,11 +116,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="linear", help="linear, dense, conv or strided-conv")
     command.add_argument("--data", default="mnist")
+    command.add_argument("--size", type=int, help="side of the centre crop of each photograph of div2k")
+    command.add_argument("--stand-in", action="store_true", help="accept a stand-in that lies in the data folder")
     command.add_argument("--code-size", type=int, default=32)
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--batch-size", type=int, default=128)
     command.add_argument("--lr", type=float, default=3e-3)
     command.add_argument("--schedule", default="cosine", help="constant or cosine")
+    command.add_argument("--patience", type=int, help="stop after so many epochs without a lower validation loss")
     command.add_argument("--precision", default="float32", help="float32, bfloat16, or auto: the faster one")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--name", help="under which the run is stored")

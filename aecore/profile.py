@@ -121,10 +121,11 @@ def journal() -> list[dict]:
     return list(_journal)
 
 
-def claim(what: str, value: float, low: float, high: float) -> float:
+def claim(what: str, value: float, low: float, high: float, *, timed: bool = False) -> float:
     """Check a number that the prose names: it must lie in [low, high] under the full profile.
 
-    Under the quick profile, where a sample stands in for the data, the number only has to be finite.
+    Under the quick profile, where a sample stands in for the data, the number only has to be finite. So does one
+    that is `timed`, on every machine but the one that publishes the page: another may be faster or slower.
 
     Returns:
         The value, so that a cell can print it.
@@ -133,7 +134,8 @@ def claim(what: str, value: float, low: float, high: float) -> float:
         AssertionError: the prose no longer matches the measurement.
     """
     value = float(value)
-    inside = low <= value <= high if current() == "full" else math.isfinite(value)
+    binding = current() == "full" and ("AECORE_JOURNAL" in os.environ or not timed)
+    inside = low <= value <= high if binding else math.isfinite(value)
     if not inside:
         raise AssertionError(f"{what} is {value:.6g}; the text says between {low:g} and {high:g}")
     return value

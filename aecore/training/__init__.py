@@ -1,5 +1,6 @@
 """Training: the plan, the batches, the loop. Pure: it knows no profile and no store of runs."""
 
+from .adam import Adam
 from .batches import Batches, epoch_order
 from .checkpoints import Checkpoints
 from .guards import TrainingDiverged
@@ -9,6 +10,6 @@ from .precision import faster_precision
 from .state import History
 
 __all__ = [
-    "Batches", "Checkpoints", "History", "Plan", "TrainingDiverged", "epoch_order", "faster_precision", "train",
+    "Adam", "Batches", "Checkpoints", "History", "Plan", "TrainingDiverged", "epoch_order", "faster_precision", "train",
     "validation_loss",
 ]  # fmt: skip

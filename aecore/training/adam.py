@@ -34,7 +34,7 @@ class Adam:
         self.steps = [torch.zeros((), device=_counter_device(weight)) for weight in self.weights]
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], lr: float) -> None:
+    def step(self, gradients: Sequence[Tensor], lr: float | Tensor) -> None:
         """Move every weight against its gradient, at learning rate `lr`."""
         adam(
             self.weights, list(map(_in_layout, gradients, self.weights)), self.first, self.second, [], self.steps,

@@ -54,7 +54,7 @@ class Batches:
             edge: make the images so many pixels high and wide, by averaging; None leaves them as they are.
         """
         order = epoch_order(len(self.pixels), self.seed, epoch).to(self.pixels.device)
-        for chosen in order[skip * self.size :].split(self.size):
+        for chosen in order.split(self.size)[skip:]:
             x = self._gather(chosen[processes.rank() :: processes.count()])
             yield x if edge is None else resized(x, edge)
 

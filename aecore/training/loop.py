@@ -19,7 +19,7 @@ from .checkpoints import Checkpoints
 from .guards import Watch, asked_to_stop
 from .plan import Plan
 from .state import History, State
-from .update import Update, memory_format, precision
+from .update import memory_format, precision, update_for
 
 VALIDATION_BATCH = 1000
 
@@ -62,7 +62,7 @@ def train(
     state = State(model, Adam(model.parameters()), plan, len(batches), device)
     checkpoints = checkpoints or Checkpoints()
     checkpoints.resume(state)
-    update, watch = Update(model, loss, state.adam, plan), Watch(state)
+    update, watch = update_for(model, loss, state.adam, plan, device), Watch(state)
 
     with asked_to_stop() as stop, _own_chance(device) as chance, _saved_if_alone(checkpoints, state):
         while not state.is_over():

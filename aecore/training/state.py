@@ -61,9 +61,9 @@ class State:
         self.model, self.adam, self.plan, self.steps = model, adam, plan, steps
         self.history = History()
         self.step = 0  # of the epoch that is under way; the epoch's number is len(history)
-        # One place for all losses of an epoch. A list of small tensors, one kept after each step, lay between the
-        # large blocks of memory, which then went back to the system at every step: 85 page faults and 1.5 to 1.9
-        # times the time for a step of the linear model.
+        # One place for all losses of an epoch. A list of small tensors, one kept after each step, can lie between the
+        # large blocks of memory so that these go back to the system at every step: 85 page faults, and up to 1.9
+        # times the time, for a step of the linear model.
         self.losses = torch.zeros(steps, device=device)
         self.best: dict[str, Tensor] | None = None
         self.good = copy_of(model)
