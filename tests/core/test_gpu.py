@@ -47,7 +47,8 @@ def test_no_step_makes_the_processor_wait(noise, monkeypatch, graphs):
         if done in (6, 19):
             torch.cuda.set_sync_debug_mode("error" if done == 6 else "default")
 
+    images, plan = noise(320, 1, 8, 8), Plan(epochs=1, batch_size=16)
     try:
-        trained(LinearAutoencoder((1, 8, 8), 4), noise(320, 1, 8, 8), plan=Plan(epochs=1, batch_size=16), on_step=on_step)
+        trained(LinearAutoencoder((1, 8, 8), 4), images, plan=plan, on_step=on_step)
     finally:
         torch.cuda.set_sync_debug_mode("default")
