@@ -18,7 +18,7 @@ PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
 NOTEBOOKS = $(wildcard chapters/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab clean
+.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -85,6 +85,10 @@ pins: $(READY)  ## write constraints.txt and environment.yml from what is instal
 
 colab: $(READY)  ## run each notebook alone in a clean environment that holds only torch, as Colab does (slow)
 	$(BIN)/python tests/colab/trial.py
+
+bench: $(READY)  ## time fit beside other training loops, into benchmarks/results (slow; to try it: make bench BENCH=--quick)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## remove what was built (not .venv)
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache

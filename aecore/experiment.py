@@ -58,8 +58,7 @@ def fit(
     loss_function = losses.get(loss)
     _check(model, data, plan := _sized(plan or Plan()), start, name)
     plan = _settled(plan, model, data, loss_function, start, name)
-    # Nothing is looked up for a run without a name, so its data need not be hashed either.
-    wanted = runs.fingerprint(model, data, plan, loss_function, start) if name or processes.count() > 1 else ""
+    wanted = runs.fingerprint(model, data, plan, loss_function, start)
     processes.check_agreement("the training", wanted, "Start every process with the same command and the same data.")
     anew = os.environ.get("AECORE_RETRAIN", "0") not in ("", "0")
     if name and not anew and (found := _found(name, wanted, model)):
@@ -157,7 +156,7 @@ def _trained(
             "count": len(data.train),
             "source": data.provenance.source,
             "note": data.provenance.note,
-            "fingerprint": data.train.fingerprint if wanted else "",
+            "fingerprint": data.train.fingerprint,
         },
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         seconds=round(sum(history.seconds), 1),

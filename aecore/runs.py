@@ -37,7 +37,7 @@ class Run:
 
     Args:
         name: chosen by the caller, "02-conv"; may be None for a run that is not stored.
-        fingerprint: of everything that the result depends on; empty for a run without a name.
+        fingerprint: of everything that the result depends on.
         model: the trained model.
         plan, loss, history: how it was trained and what happened.
         data: name, number, source, note and fingerprint of the images.

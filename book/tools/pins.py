@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "3.11"
 # The CUDA libraries follow from torch and exist for some platforms only.
 NOT_PINNED = re.compile(r"(nvidia-|cuda-|triton==|aecore)")
+# What only the benchmarks need is pinned, but belongs in no environment that somebody makes for the book.
+NOT_IN_ENVIRONMENT = ("bench",)
 
 CONSTRAINTS_HEAD = f"""\
 # The versions that the book was tested with, on Python {PYTHON}. Written by `make pins`.
@@ -41,10 +43,11 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def named(root: Path = ROOT) -> set[str]:
-    """Return the packages that pyproject.toml names, in the core and in the extras."""
+def named(root: Path = ROOT, without: tuple[str, ...] = ()) -> set[str]:
+    """Return the packages that pyproject.toml names, in the core and in the extras, some of which may be left out."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = project["optional-dependencies"]
+    lists = [project["dependencies"], *(extras[name] for name in extras if name not in without)]
     return {canonical(re.match(r"[\w.-]+", line)[0]) for one in lists for line in one}
 
 
@@ -54,7 +57,7 @@ def main() -> None:
     lines = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout.splitlines()
     pins = [line.split("+")[0] for line in lines if re.match(r"[\w.-]+==", line) and not NOT_PINNED.match(line)]
     (ROOT / "constraints.txt").write_text(CONSTRAINTS_HEAD + "\n".join(pins) + "\n", encoding="utf-8")
-    wanted = named()
+    wanted = named(without=NOT_IN_ENVIRONMENT)
     chosen = "\n".join(f"      - {pin}" for pin in pins if canonical(pin.split("==")[0]) in wanted)
     text = ENVIRONMENT.format(python=PYTHON, pins=chosen)
     (ROOT / "environment.yml").write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aecore import processes
 from aecore.data import Images
 from aecore.training import Batches, epoch_order
 from aecore.training.batches import to_floats
@@ -77,3 +78,100 @@ def test_the_images_are_not_changed(ten):
     before = ten.pixels.clone()
     list(Batches(ten, 3, CPU).shuffled(0))
     assert torch.equal(ten.pixels, before)
+
+
+@pytest.mark.parametrize(("size", "skip"), [(4, 0), (4, 1), (4, 2), (3, 2), (1, 7), (99, 0)])
+def test_skip_goes_on_with_exactly_the_later_batches(ten, size, skip):
+    whole = [batch.clone() for batch in Batches(ten, size, CPU).shuffled(5)]
+    rest = [batch.clone() for batch in Batches(ten, size, CPU).shuffled(5, skip=skip)]
+    assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[skip:]]
+
+
+@pytest.mark.parametrize("size", [3, 5, 10])
+def test_after_the_last_batch_nothing_is_left(ten, size):
+    """A training may have been interrupted there. An empty batch would be one more step of the optimiser."""
+    batches = Batches(ten, size, CPU)
+    assert list(batches.shuffled(0, skip=len(batches))) == []
+
+
+@pytest.mark.parametrize(("size", "counts"), [(4, [4, 4, 2]), (5, [5, 5]), (99, [10])])
+def test_count_is_the_number_of_images_in_each_batch(ten, size, counts):
+    batches = Batches(ten, size, CPU)
+    assert [batches.count(step) for step in range(len(batches))] == counts
+
+
+def test_a_batch_is_written_over_the_one_before_it(ten):
+    batches = Batches(ten, 5, CPU).shuffled(0)
+    first = next(batches)
+    assert next(batches).data_ptr() == first.data_ptr()
+
+
+def test_a_batch_of_an_epoch_is_what_indexing_gives(ten):
+    order = epoch_order(10, 3, 7)
+    second = next(Batches(ten, 4, CPU, seed=3).shuffled(7, skip=1))
+    assert torch.equal(second, ten.pixels[order[4:8]] / 255)
+
+
+@pytest.fixture
+def four_by_four():
+    """One image of 4×4 pixels: 0, 10, 20 … 150 row by row."""
+    return Images((torch.arange(16) * 10).to(torch.uint8).reshape(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("draw", ["shuffled", "in_order"])
+def test_edge_gives_the_mean_of_each_area(four_by_four, draw):
+    """The upper left field of 2×2 holds 0, 10, 40 and 50: its mean is 25."""
+    batches = Batches(four_by_four, 1, CPU)
+    (x,) = list(batches.shuffled(0, edge=2)) if draw == "shuffled" else list(batches.in_order(edge=2))
+    wanted = [[25 / 255, 45 / 255], [105 / 255, 125 / 255]]
+    assert [row.tolist() for row in x[0, 0]] == [pytest.approx(row, rel=1e-6) for row in wanted]  # float32
+
+
+def test_edge_of_a_size_that_does_not_divide_takes_overlapping_areas(four_by_four):
+    """From 4 to 3 pixels: areas of columns 0–1, 1–2 and 2–3. The upper left one holds 0, 10, 40 and 50 again."""
+    (x,) = Batches(four_by_four, 1, CPU).in_order(edge=3)
+    assert (x[0, 0, 0] * 255).tolist() == pytest.approx([25, 35, 45], rel=1e-6)  # float32
+
+
+def test_an_edge_of_the_images_own_size_changes_no_bit(four_by_four):
+    (x,) = Batches(four_by_four, 1, CPU).in_order(edge=4)
+    assert torch.equal(x, four_by_four.floats())
+
+
+def test_images_that_were_made_smaller_are_not_changed_themselves(four_by_four):
+    before = four_by_four.pixels.clone()
+    list(Batches(four_by_four, 1, CPU).shuffled(0, edge=2))
+    assert torch.equal(four_by_four.pixels, before)
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """Return what each of so many processes gets of some batches: one list of lists of image numbers for each."""
+
+    def of(count, draw):
+        parts = []
+        for rank in range(count):
+            monkeypatch.setattr(processes, "count", lambda: count)
+            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+            parts.append([(x.flatten() * 255).round().int().tolist() for x in draw()])
+        monkeypatch.undo()
+        return parts
+
+    return of
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_shares_of_all_processes_make_the_batch(ten, shares, count):
+    parts = shares(count, lambda: Batches(ten, 4, CPU).shuffled(1))
+    whole = [(x.flatten() * 255).round().int().tolist() for x in Batches(ten, 4, CPU).shuffled(1)]
+    assert [sorted(sum(step, [])) for step in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
+
+
+def test_a_process_gets_nothing_of_a_batch_with_fewer_images_than_processes(ten, shares):
+    parts = shares(3, lambda: Batches(ten, 4, CPU).shuffled(1))  # the last batch has two images
+    assert [len(part[-1]) for part in parts] == [1, 1, 0]
+
+
+def test_in_order_every_image_goes_to_one_process(ten, shares):
+    parts = shares(2, lambda: Batches(ten, 4, CPU).in_order())
+    assert parts == [[[0, 1, 2, 3], [8, 9]], [[4, 5, 6, 7]]]

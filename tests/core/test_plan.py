@@ -1,10 +1,13 @@
 """`Plan`: the learning rate by hand, and a clear refusal for each setting."""
 
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 import pytest
 
+from aecore import training
 from aecore.training import Plan
 
 
@@ -64,3 +67,85 @@ def test_but_changes_what_is_named_and_nothing_else():
 def test_but_checks_what_it_changes():
     with pytest.raises(ValueError, match="epochs: wanted"):
         Plan().but(epochs=0)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True])
+def test_a_wrong_interval_of_validation_is_named_and_shown(value):
+    with pytest.raises(ValueError, match=f"^validate_every: wanted a whole number of at least 1, got {value!r}$"):
+        Plan(validate_every=value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"),
+    [
+        (3, r"pairs \(first epoch, pixels\) as in \(\(0, 14\), \(5, 28\)\), got 3"),
+        ((14, 28), r"pairs \(first epoch, pixels\) .*, got \(14, 28\)"),
+        (((0, 14, 1),), r"pairs .*, got \(\(0, 14, 1\),\)"),
+        (None, r"pairs .*, got None"),
+        (((0, 14.0),), r"whole numbers, pixels of at least 1, got \(\(0, 14.0\),\)"),
+        (((0, 0),), r"whole numbers, pixels of at least 1, got \(\(0, 0\),\)"),
+        (((0, True),), r"whole numbers"),
+        (((1, 14),), r"first epochs that begin with 0, rise, and stay below 10, got \[1\]"),
+        (((0, 14), (0, 28)), r"first epochs that begin with 0, rise, .* got \[0, 0\]"),
+        (((0, 7), (5, 14), (3, 28)), r"first epochs that begin with 0, rise, .* got \[0, 5, 3\]"),
+        (((0, 14), (10, 28)), r"first epochs that .* stay below 10, got \[0, 10\]"),
+    ],
+)
+def test_wrong_sizes_are_named_and_shown(sizes, wanted):
+    with pytest.raises(ValueError, match=f"^sizes: wanted {wanted}"):
+        Plan(epochs=10, sizes=sizes)
+
+
+@pytest.mark.parametrize(("epoch", "edge"), [(0, 7), (1, 7), (2, 14), (4, 14), (5, 28), (9, 28)])
+def test_each_epoch_has_the_size_that_began_last(epoch, edge):
+    assert Plan(epochs=10, sizes=((0, 7), (2, 14), (5, 28))).edge_at(epoch) == edge
+
+
+def test_without_sizes_images_stay_as_they_come():
+    assert Plan().edge_at(3) is None
+
+
+def test_sizes_from_json_make_the_same_plan():
+    """JSON has lists where Python has tuples."""
+    assert Plan(sizes=[[0, 14], [5, 28]]) == Plan(sizes=((0, 14), (5, 28)))
+
+
+@pytest.mark.parametrize(
+    ("every", "after"), [(1, [0, 1, 2, 3, 4, 5, 6]), (2, [1, 3, 5, 6]), (3, [2, 5, 6]), (7, [6]), (99, [6])]
+)
+def test_validation_comes_after_every_so_many_epochs_and_the_last(every, after):
+    plan = Plan(epochs=7, validate_every=every)
+    assert [epoch for epoch in range(7) if plan.validates_after(epoch)] == after
+
+
+def test_a_plan_is_described_as_before_it_had_its_later_settings():
+    """Published runs are found by this description. If it changes, they are all trained again."""
+    assert Plan().as_dict() == {
+        "epochs": 10, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "patience": None,
+        "precision": "float32", "seed": 0,
+    }  # fmt: skip
+
+
+def test_a_later_setting_is_described_where_it_is_used():
+    found = Plan(validate_every=2, sizes=((0, 14), (5, 28))).as_dict()
+    assert (found["validate_every"], found["sizes"]) == (2, ((0, 14), (5, 28)))
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(), Plan(patience=2, schedule="cosine", validate_every=3, sizes=((0, 2), (1, 4)), seed=9)]
+)
+def test_a_plan_comes_back_from_its_description_in_json(plan):
+    assert Plan(**json.loads(json.dumps(plan.as_dict()))) == plan
+
+
+PUBLISHED = sorted((Path(training.__file__).parents[1] / "published").glob("*/run.json"))
+
+
+def test_there_are_published_runs_to_try():
+    assert PUBLISHED
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_the_plan_of_a_published_run_is_described_as_it_was_when_it_was_stored(path):
+    kept = json.loads(path.read_text(encoding="utf-8"))["plan"]
+    assert Plan(**kept).as_dict() == kept

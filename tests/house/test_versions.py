@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from chapters import ROOT
-from pins import canonical, named
+from pins import NOT_IN_ENVIRONMENT, canonical, named
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
@@ -43,9 +43,16 @@ def test_environment_says_the_versions_of_constraints():
 
 
 @pytest.mark.parametrize("name", sorted(named()))
-def test_package_of_pyproject_is_pinned_in_both_files(name):
+def test_package_of_pyproject_is_pinned_in_constraints(name):
     assert name in pins(constraint_lines())
-    assert name in pins(PIP_LINES)
+
+
+def test_environment_pins_what_pyproject_names_but_for_the_benchmarks():
+    assert set(pins(PIP_LINES)) == named(without=NOT_IN_ENVIRONMENT)
+
+
+def test_packages_of_the_benchmarks_are_in_no_environment_for_the_book():
+    assert {"accelerate", "lightning-fabric", "pytorch-lightning"} & set(pins(PIP_LINES)) == set()
 
 
 def test_environment_takes_the_rest_from_constraints():
