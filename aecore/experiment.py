@@ -15,6 +15,7 @@ from torch import nn
 from . import files, losses, processes, profile, runs
 from .data.images import Splits
 from .models import draw_weights
+from .models.autoencoder import evaluating
 from .runs import Run
 from .training import Checkpoints, History, Plan, faster_precision, train
 
@@ -69,7 +70,7 @@ def fit(
         draw_weights(model, plan.seed)
     run = _trained(model, data, plan, loss_function, name, wanted, checkpoints)
     if run.history.interrupted:
-        return _interrupted(run, checkpoints)
+        return _interrupted(run, checkpoints, start)
     if name:
         profile.log.info(f"trained {name}: {run.seconds:,.0f} s on {run.machine}")
         _store(run, checkpoints)
@@ -81,6 +82,10 @@ def _found(name: str, wanted: str, model: nn.Module) -> Run | None:
     processes.check_agreement(
         "whether this run is stored", str(found is not None), "AECORE_RUNS must be a folder that all processes share."
     )
+    if found and processes.rank() == 0:  # a process that was killed right after it had stored the run leaves more
+        folder = runs.own_folder(name, wanted)
+        Checkpoints(folder / "checkpoints").clear()
+        files.remove_parts(folder)
     return found
 
 
@@ -124,9 +129,11 @@ def _store(run: Run, checkpoints: Checkpoints) -> None:
         profile.log.warning(f"{run.name} could not be stored in {folder}: {error}. The trained model is in run.model.")
 
 
-def _interrupted(run: Run, checkpoints: Checkpoints) -> Run:
+def _interrupted(run: Run, checkpoints: Checkpoints, start: str) -> Run:
     """Say where the training stands; hand the model over in its best state, or, after SIGTERM, end as asked."""
     kept = "its state is in a checkpoint: the same call goes on from there"
+    if start == "given":  # they are part of the fingerprint, and the model holds others now
+        kept += ", with the weights that it began with"
     if checkpoints.newest is None:
         kept = "its state is not stored" + (", since the run has no name" if run.name is None else "")
     by, done = run.history.interrupted, f"{len(run.history)} of {run.plan.epochs} epochs"
@@ -170,12 +177,13 @@ def _settled(plan: Plan, model: nn.Module, data: Splits, loss: losses.Loss, star
     if plan.precision != "auto":
         return plan
     choices = [plan.but(precision=precision) for precision in ("float32", "bfloat16")]
-    for choice in choices if name else ():
-        if runs.own_folder(name, runs.fingerprint(model, data, choice, loss, start)).exists():
-            return choice
+    known = [name and runs.is_known(name, runs.fingerprint(model, data, choice, loss, start)) for choice in choices]
+    # Of several processes the first one decides: whether to measure, which all must do together, and what holds.
+    begun = processes.from_the_first(known.index(True) if True in known else -1)
+    if begun >= 0:
+        return choices[begun]
     with torch.random.fork_rng():
         faster = faster_precision(model, data.train, plan, loss, profile.device())
-    # Two processes may measure otherwise; what the first one found holds for all.
     choice = choices[processes.from_the_first(int(faster == "bfloat16"))]
     profile.log.info(f"precision: {choice.precision} is faster here")
     return choice
@@ -201,14 +209,28 @@ def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | N
         raise ValueError(f"data: {data.train.name} has no training images; this set is for measuring only")
     if plan.patience is not None and len(data.valid) == 0:
         raise ValueError("plan: a patience needs validation images, and there are none")
-    if plan.sizes and not getattr(model, "any_size", True):
-        raise ValueError(f"plan: sizes need a model for images of any size, but {type(model).__name__} is for {wanted}")
+    _check_sizes(model, data, plan)
     normalising = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if processes.count() > 1 and normalising:
         raise ValueError(
             f"model: {type(normalising[0]).__name__} would see only its own process's part of each batch, so several "
             "processes would not train what one does. Use GroupNorm, or one process."
         )
+
+
+def _check_sizes(model: nn.Module, data: Splits, plan: Plan) -> None:
+    """Find out now whether the model takes images of each size of the plan, not after the epochs of the first."""
+    if plan.sizes and not getattr(model, "any_size", True):
+        raise ValueError(
+            f"plan: sizes need a model for images of any size, but {type(model).__name__} is for {data.shape}"
+        )
+    place = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    for _, edge in plan.sizes:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
+                model(torch.zeros(1, data.shape[0], edge, edge, device=place))
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"plan: sizes: images of {edge}×{edge} do not fit this model: {error}") from error
 
 
 def _noted(run: Run) -> Run:

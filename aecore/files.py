@@ -49,9 +49,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove temporary files in `folder` that a killed process has left."""
+    """Remove temporary files in `folder` that a killed process has left; those that cannot be removed stay."""
     for part in Path(folder).glob(".*.part"):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def sha256(path: str | Path) -> str:

@@ -111,7 +111,7 @@ def record(kind: str, **facts) -> None:
     if fact in _journal:
         return
     _journal.append(fact)
-    if path := os.environ.get("AECORE_JOURNAL"):
+    if (path := os.environ.get("AECORE_JOURNAL")) and processes.rank() == 0:
         with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(fact, sort_keys=True) + "\n")
 

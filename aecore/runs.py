@@ -107,7 +107,8 @@ def describe(model: nn.Module) -> str:
     own = {type(m) for m in model.modules() if not type(m).__module__.startswith(("torch.", "aecore."))}
     code = sorted(_code_of(cls) for cls in own)
     shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items()]
-    return "\n".join([repr(model), *shapes, *code])
+    frozen = [f"{name} is frozen" for name, weight in model.named_parameters() if not weight.requires_grad]
+    return "\n".join([repr(model), *shapes, *frozen, *code])
 
 
 def save(run: Run, folder: Path) -> None:
@@ -119,7 +120,8 @@ def save(run: Run, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    weights = {name: value.detach().cpu().contiguous() for name, value in run.model.state_dict().items()}
+    # Copies, since safetensors refuses weights that two layers share.
+    weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in run.model.state_dict().items()}
     with files.written_whole(folder / "weights.safetensors") as part:
         try:
             save_file(weights, part)
@@ -141,14 +143,18 @@ def load(folder: Path, model: nn.Module) -> Run:
     Raises:
         DamagedRun: a file is missing, torn or changed.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load as unpacked
 
     facts, path = read_facts(folder), folder / "weights.safetensors"
     if not path.exists():
         raise DamagedRun(f"{path} is missing")
-    if files.sha256(path) != facts.pop("weights_sha256"):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedRun(f"{path} cannot be read: {error}") from error
+    if hashlib.sha256(content).hexdigest() != facts.pop("weights_sha256"):
         raise DamagedRun(f"{path} is damaged: its SHA-256 is not the one in run.json")
-    model.load_state_dict(load_file(path))
+    model.load_state_dict(unpacked(content))
     model.eval()
     facts.pop("format")
     plan, history = Plan(**facts.pop("plan")), History.from_dict(facts.pop("history"))
@@ -186,8 +192,16 @@ def find(name: str, wanted: str, model: nn.Module) -> Run | None:
             if read_facts(folder)["fingerprint"] == wanted:
                 return load(folder, model)
         except DamagedRun as damage:
-            profile.log.warning(f"{name}: {damage}; it is not used")
+            profile.log.warning(f"{name}: {damage}; it is not used. Without another copy the run is trained again.")
     return None
+
+
+def is_known(name: str, wanted: str) -> bool:
+    """Return whether a run of that name and fingerprint was published, or begun here; it may be unfinished."""
+    try:
+        return own_folder(name, wanted).exists() or read_facts(PUBLISHED / name)["fingerprint"] == wanted
+    except DamagedRun:
+        return False
 
 
 def own_folder(name: str, wanted: str) -> Path:

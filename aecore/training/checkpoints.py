@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -51,7 +52,7 @@ class Checkpoints:
         return self.folder is not None and time.perf_counter() - self.saved_at >= self.seconds
 
     def save(self, state: State) -> bool:
-        """Write the state, and remove all but the last two; return whether it is now on the disk.
+        """Write the state, and remove all but it and the one before; return whether it is now on the disk.
 
         A state that holds NaN is not written, and neither is any where the disk is full: then the ones from
         before stay.
@@ -65,10 +66,10 @@ class Checkpoints:
             with files.written_whole(path) as part:
                 part.write_bytes(content)
         except OSError as error:
-            self.tell(f"the checkpoint of epoch {state.epoch}, step {state.step} could not be written: {error}")
+            place = f"epoch {state.epoch}, step {state.step}"
+            self.tell(f"the checkpoint of {place} could not be written to {self.folder}: {error}. Training goes on.")
             return False
-        for old in self._newest_first()[KEPT:]:
-            old.unlink(missing_ok=True)
+        self._remove_others(path)
         self.newest = path
         return True
 
@@ -78,13 +79,18 @@ class Checkpoints:
         Raises:
             ValueError: the processes of one training do not see the same checkpoint.
         """
-        found = next(filter(None, map(self._read, self._newest_first())), None)
+        if self.folder is not None and processes.rank() == 0:
+            files.remove_parts(self.folder)
+        there = self._newest_first()
+        found = next(filter(None, map(self._read, there)), None)
         processes.check_agreement(
             "the checkpoint to go on from",
             found[0].name if found else "none",
             "AECORE_RUNS must be a folder that all processes share.",
         )
         if found is None:
+            if there:
+                self.tell("no checkpoint can be used; training begins anew")
             return False
         self.newest, tensors, facts = found
         state.restore(tensors, facts)
@@ -99,6 +105,13 @@ class Checkpoints:
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("*.safetensors"), reverse=True) if self.folder is not None else []
 
+    def _remove_others(self, path: Path) -> None:
+        # One that was made at a later step could not be used, or training would not be here again.
+        there = self._newest_first()
+        earlier = [other for other in there if other <= path]
+        for other in [other for other in there if other > path] + earlier[KEPT:]:
+            _remove(other)
+
     def _read(self, path: Path) -> tuple[Path, dict, dict] | None:
         """Return what a checkpoint holds; tell of one that is damaged, remove it, and return None."""
         from safetensors.torch import load
@@ -106,18 +119,23 @@ class Checkpoints:
         try:
             content = path.read_bytes()
         except OSError as error:
-            self.tell(f"the checkpoint {path} cannot be read: {error}. The one before it is used.")
+            self.tell(f"the checkpoint {path} cannot be read: {error}; it is not used")
             return None
         if _digest(content) != path.stem.rpartition("-")[2]:
-            self.tell(f"the checkpoint {path} is damaged: its SHA-256 is not that in its name. The one before is used.")
+            self.tell(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name; it is not used")
             if processes.rank() == 0:
-                path.unlink(missing_ok=True)
+                _remove(path)
             return None
         facts = _facts_in(content)
         if (facts["format"], facts["fingerprint"]) != (FORMAT, self.fingerprint):
-            self.tell(f"the checkpoint {path} belongs to another run, or to another version of aecore; it is not used.")
+            self.tell(f"the checkpoint {path} belongs to another run, or to another version of aecore; it is not used")
             return None
         return path, load(content), facts
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # what cannot be removed does no harm
+        path.unlink()
 
 
 def _packed(state: State, fingerprint: str) -> bytes:

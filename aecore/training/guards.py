@@ -32,7 +32,7 @@ class TrainingDiverged(RuntimeError):
         self.epoch, self.step, self.lr, self.value = epoch, step, lr, value
         super().__init__(
             f"the loss became {value} in step {step} (epoch {epoch}) at learning rate {lr:.3g}; the model has its "
-            f"last good state, from before that epoch. Try a learning rate of {lr / 10:.0e}, look for values outside "
+            f"last good state, from before that step. Try a learning rate of {lr / 10:.0e}, look for values outside "
             "[0, 1] in the images, and for a division or a logarithm of zero in the loss."
         )
 
@@ -100,8 +100,8 @@ class Watch:
             if not math.isfinite(copy.item()):
                 raise _diverged(self.state)
 
-    def end_epoch(self) -> None:
-        """Look at all losses of the epoch and at the weights, which the last step may have spoiled.
+    def end(self) -> None:
+        """Look at all losses of the epoch so far, and at the weights, which the last step may have spoiled.
 
         Raises:
             TrainingDiverged: something is not finite.

@@ -16,7 +16,7 @@ from ..models.autoencoder import evaluating
 from .adam import Adam
 from .batches import Batches
 from .checkpoints import Checkpoints
-from .guards import Watch, asked_to_stop
+from .guards import Stop, Watch, asked_to_stop
 from .plan import Plan
 from .state import History, State
 from .update import memory_format, precision, update_for
@@ -64,22 +64,22 @@ def train(
     checkpoints.resume(state)
     update, watch = update_for(model, loss, state.adam, plan, device), Watch(state)
 
-    with asked_to_stop() as stop, _own_chance(device) as chance, _saved_if_alone(checkpoints, state):
+    with asked_to_stop() as stop, _own_chance(device) as chance, _rescue(state, checkpoints):
         while not state.is_over():
-            for x in batches.shuffled(state.epoch, skip=state.step, edge=plan.edge_at(state.epoch)):
-                chance.of_step(plan.seed, state.epoch * len(batches) + state.step)
+            for x in batches.shuffled(state.epoch, state.step, plan.edge_at(state.epoch)):
+                chance.of_step(plan.seed, state.steps_done)
                 value = update(x, state.lr, batches.count(state.step))
                 state.note_step(value)
                 watch.look(value)
-                on_step(state.epoch * len(batches) + state.step)
-                if stop.by or checkpoints.is_due():
-                    checkpoints.save(state)
-                if stop.by:
+                on_step(state.steps_done)
+                if _stops(stop, watch, checkpoints, state):
                     return _ended(state, interrupted=stop.by)
-            watch.end_epoch()
-            chance.of_step(plan.seed, state.epoch * len(batches) + state.step)
+            watch.end()
+            chance.of_step(plan.seed, state.steps_done)
             state.end_epoch(_validation(model, valid, loss, plan, state.epoch, device))
             on_epoch(state.history)
+            if _stops(stop, watch, checkpoints, state):  # asked during validation, maybe the last one
+                return _ended(state, interrupted=stop.by)
     return _ended(state)
 
 
@@ -110,6 +110,16 @@ def _validation(model: nn.Module, valid: Images, loss: Loss, plan: Plan, epoch: 
     return validation_loss(model, valid, loss, plan, device, plan.edge_at(epoch))
 
 
+def _stops(stop: Stop, watch: Watch, checkpoints: Checkpoints, state: State) -> bool:
+    """Save the state where it is time to, or where training is to stop; return whether it is."""
+    asked = stop.by is not None  # read once: a signal comes at any moment, and the state must be saved then
+    if asked:
+        watch.end()
+    if asked or checkpoints.is_due():
+        checkpoints.save(state)
+    return asked
+
+
 def _ended(state: State, interrupted=None) -> History:
     state.restore_best()
     state.model.eval()
@@ -118,7 +128,7 @@ def _ended(state: State, interrupted=None) -> History:
 
 
 @contextlib.contextmanager
-def _saved_if_alone(checkpoints: Checkpoints, state: State) -> Iterator[None]:
+def _rescue(state: State, checkpoints: Checkpoints) -> Iterator[None]:
     """Save the state of the last finished step when another process of the training is lost."""
     try:
         yield

@@ -35,16 +35,20 @@ class History:
         return len(self.train_loss)
 
     def as_dict(self) -> dict:
-        """Return the same as plain lists, for JSON, with None for NaN, which JSON does not have."""
+        """Return the same as plain lists, for JSON, with None for NaN and infinity, which JSON does not have."""
         kept = dataclasses.asdict(self)
         del kept["interrupted"]
-        return {**kept, "valid_loss": [None if math.isnan(value) else value for value in self.valid_loss]}
+        for name in ("train_loss", "valid_loss"):
+            kept[name] = [value if math.isfinite(value) else None for value in kept[name]]
+        return kept
 
     @classmethod
     def from_dict(cls, kept: dict) -> History:
         """Return the history of which `as_dict` made `kept`."""
-        valid = [math.nan if value is None else value for value in kept["valid_loss"]]
-        return cls(**{**kept, "valid_loss": valid})
+        kept = dict(kept)
+        for name in ("train_loss", "valid_loss"):
+            kept[name] = [math.nan if value is None else value for value in kept[name]]
+        return cls(**kept)
 
 
 class State:
@@ -73,6 +77,11 @@ class State:
     def epoch(self) -> int:
         """Number of the epoch under way, from 0."""
         return len(self.history)
+
+    @property
+    def steps_done(self) -> int:
+        """Number of steps that are finished in the whole training."""
+        return self.epoch * self.steps + self.step
 
     @property
     def lr(self) -> float:

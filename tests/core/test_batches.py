@@ -164,7 +164,8 @@ def shares(monkeypatch):
 def test_the_shares_of_all_processes_make_the_batch(ten, shares, count):
     parts = shares(count, lambda: Batches(ten, 4, CPU).shuffled(1))
     whole = [(x.flatten() * 255).round().int().tolist() for x in Batches(ten, 4, CPU).shuffled(1)]
-    assert [sorted(sum(step, [])) for step in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
+    together = [sorted(image for share in step for image in share) for step in zip(*parts, strict=True)]
+    assert together == [sorted(batch) for batch in whole]
 
 
 def test_a_process_gets_nothing_of_a_batch_with_fewer_images_than_processes(ten, shares):

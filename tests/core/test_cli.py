@@ -1,13 +1,14 @@
 """The command `aecore`, and `import aecore`."""
 
 import importlib.metadata
+import signal
 import subprocess
 import sys
 
 import pytest
 
 import aecore
-from aecore import runs
+from aecore import experiment, processes, runs
 from aecore.cli import main
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
@@ -97,6 +98,58 @@ class TestTrain:
         assert (status, error.count("\n"), words in error) == (1, 1, True)
 
 
+class TestCtrlC:
+    COMMAND = ("train", "--epochs", "1", "--code-size", "8", "--name", "mine")
+
+    @pytest.fixture
+    def stopped(self, quick, monkeypatch):
+        """The exit status of a training in whose second step Ctrl-C is pressed."""
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                experiment._Progress, "step", lambda self, done: done == 2 and signal.raise_signal(signal.SIGINT)
+            )
+            return main(list(self.COMMAND))
+
+    def test_ends_with_the_status_that_a_shell_expects(self, stopped):
+        assert stopped == 130
+
+    def test_prints_no_scores(self, stopped, capsys):
+        assert "MSE" not in capsys.readouterr().out
+
+    def test_prints_how_to_go_on(self, quick, monkeypatch, capsys):
+        monkeypatch.setattr(
+            experiment._Progress, "step", lambda self, done: done == 2 and signal.raise_signal(signal.SIGINT)
+        )
+        main(list(self.COMMAND))
+        assert "stopped by SIGINT after 0 of 1 epochs; its state is in a checkpoint" in capsys.readouterr().out
+
+    def test_the_same_command_goes_on(self, stopped, capsys):
+        assert main(list(self.COMMAND)) == 0
+        assert "mine: going on from epoch 0, step 2\n" in capsys.readouterr().out
+
+    def test_the_same_command_ends_with_the_scores_of_one_that_was_not_stopped(self, stopped, capsys):
+        main(list(self.COMMAND))
+        scores = capsys.readouterr().out.splitlines()[-1]
+        main([*self.COMMAND[:-1], "another"])
+        assert scores == capsys.readouterr().out.splitlines()[-1]
+
+    def test_pressed_twice_or_outside_of_training_it_ends_quietly(self, quick, monkeypatch, capsys):
+        def interrupted(*args, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(experiment, "train", interrupted)
+        assert (main(list(self.COMMAND)), capsys.readouterr().err) == (130, "")
+
+
+def test_a_lost_process_is_explained_in_one_line(quick, monkeypatch, capsys):
+    def lost(*args, **options):
+        raise processes.ProcessLost("another process of this training has ended")
+
+    monkeypatch.setattr(experiment, "train", lost)
+    assert main(["train", "--epochs", "1", "--code-size", "8"]) == 1
+    assert capsys.readouterr().err == "aecore train: another process of this training has ended\n"
+
+
 def test_publishing_an_unknown_chapter_says_where_it_looked(capsys, tmp_path):
     main(["publish", "77", "--folder", str(tmp_path)])
     assert f"chapter: there is no {tmp_path}/77_….ipynb" in capsys.readouterr().err
@@ -120,6 +173,11 @@ def test_as_a_module_an_error_ends_without_a_traceback():
 def test_importing_aecore_imports_nothing_heavy(python):
     heavy = "{'torch', 'matplotlib', 'sklearn', 'skimage', 'numpy', 'pandas', 'torchvision'}"
     assert python(f"import sys, aecore; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_what_trains_imports_nothing_that_it_does_not_need(python):
+    heavy = "{'matplotlib', 'sklearn', 'skimage', 'pandas', 'torchvision'}"
+    assert python(f"import sys, aecore; aecore.fit; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
 @pytest.mark.parametrize("name", aecore.__all__)

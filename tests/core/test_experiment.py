@@ -4,6 +4,8 @@ import errno
 import json
 import math
 import os
+import re
+import signal
 
 import pytest
 import torch
@@ -12,8 +14,8 @@ from torch import nn
 from aecore import experiment, losses, profile, runs
 from aecore.data import Splits
 from aecore.experiment import fit
-from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, draw_weights
-from aecore.training import Plan, TrainingDiverged
+from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, draw_weights
+from aecore.training import Checkpoints, Plan, TrainingDiverged
 
 PLAN = Plan(epochs=2, batch_size=10)
 
@@ -289,26 +291,88 @@ class TestStoreThatFails:
         assert list(runs.own_folder("00-a", run.fingerprint).iterdir()) == []
 
 
+def flip(place):
+    """Return what turns over one bit, at a share of the file's length."""
+
+    def damage(path):
+        content = bytearray(path.read_bytes())
+        content[int(place * (len(content) - 1))] ^= 0b1
+        path.write_bytes(content)
+
+    return damage
+
+
+def change_a_digit(name):
+    """Return what changes a number in JSON, which stays JSON."""
+
+    def damage(path):
+        text = path.read_text()
+        number = re.search(rf'"{name}": \[?\s*\d*\.?(\d)', text)
+        changed = text[: number.start(1)] + str((int(number[1]) + 1) % 10) + text[number.end(1) :]
+        assert changed != text
+        path.write_text(changed)
+
+    return damage
+
+
+def cut(rest):
+    def damage(path):
+        content = path.read_bytes()
+        path.write_bytes(content[: rest(len(content))])
+
+    return damage
+
+
+DAMAGE = {
+    **{f"a bit at {place:.0%}": flip(place) for place in (0, 0.02, 0.5, 1)},
+    "cut to nothing": cut(lambda length: 0),
+    "cut to half": cut(lambda length: length // 2),
+    "cut by two bytes": cut(lambda length: length - 2),  # the last byte of run.json only ends its line
+}
+DAMAGED = [(file, what) for file in ("weights.safetensors", "run.json") for what in DAMAGE]
+
+
 class TestDamagedRun:
-    @pytest.fixture(params=["weights.safetensors", "run.json"])
+    @pytest.fixture(params=DAMAGED, ids=" ".join)
     def damaged(self, request, splits):
         run = fit(linear(), splits, PLAN, name="00-a")
-        path = runs.own_folder("00-a", run.fingerprint) / request.param
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        path = runs.own_folder("00-a", run.fingerprint) / request.param[0]
+        DAMAGE[request.param[1]](path)
         return path
 
-    def test_is_trained_again(self, splits, damaged, trainings):
-        fit(linear(), splits, PLAN, name="00-a")
-        assert trainings
+    def test_is_trained_again_to_the_same_weights(self, splits, damaged, trainings):
+        twin = linear()
+        fit(twin, splits, PLAN)
+        trainings.clear()
+        run = fit(linear(), splits, PLAN, name="00-a")
+        assert (len(trainings), equal(state(run.model), state(twin))) == (1, True)
 
-    def test_is_reported_by_its_path(self, splits, damaged, caplog):
+    def test_is_reported_by_its_path_with_what_is_done(self, splits, damaged, caplog):
         fit(linear(), splits, PLAN, name="00-a")
-        assert str(damaged) in caplog.text
+        lines = [line for line in caplog.messages if str(damaged) in line]
+        assert lines
+        assert "it is not used. Without another copy the run is trained again." in lines[0]
 
     def test_is_whole_afterwards(self, splits, damaged, trainings):
         for _ in range(2):
             fit(linear(), splits, PLAN, name="00-a")
         assert len(trainings) == 1
+
+    @pytest.mark.parametrize("name", ["train_loss", "valid_loss", "seconds", "lr", "epochs"])
+    def test_one_changed_digit_is_found(self, splits, trainings, name):
+        run = fit(linear(), splits, PLAN, name="00-a")
+        change_a_digit(name)(runs.own_folder("00-a", run.fingerprint) / "run.json")
+        trainings.clear()
+        fit(linear(), splits, PLAN, name="00-a")
+        assert trainings
+
+    @pytest.mark.parametrize("file", ["weights.safetensors", "run.json"])
+    def test_a_missing_file_is_trained_again(self, splits, trainings, file):
+        run = fit(linear(), splits, PLAN, name="00-a")
+        (runs.own_folder("00-a", run.fingerprint) / file).unlink()
+        trainings.clear()
+        again = fit(linear(), splits, PLAN, name="00-a")
+        assert (len(trainings), equal(state(again.model), state(run.model))) == (1, True)
 
 
 class TestDivergence:
@@ -347,3 +411,254 @@ def test_training_shows_its_progress(splits, capfd, monkeypatch):
     monkeypatch.delenv("AECORE_PROGRESS")
     fit(linear(), splits, PLAN, name="00-a")
     assert "00-a:" in capfd.readouterr().err
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The numbers of the steps that were made."""
+    seen, step = [], experiment._Progress.step
+    monkeypatch.setattr(experiment._Progress, "step", lambda self, done: seen.append(done) or step(self, done))
+    return seen
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Run `fit` and press Ctrl-C (or send another signal) in one of its steps: `stopped(4, model, splits, plan)`."""
+
+    def run(last, *arguments, by=signal.SIGINT, **options):
+        def step(self, done):
+            if done == last:
+                signal.raise_signal(by)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(experiment._Progress, "step", step)
+            return fit(*arguments, **options)
+
+    return run
+
+
+def losses_of(run):
+    return run.history.train_loss, run.history.valid_loss, run.history.best_epoch
+
+
+class TestInterrupted:
+    """`PLAN` has two epochs of three steps."""
+
+    @pytest.fixture
+    def run(self, stopped, splits):
+        return stopped(4, linear(), splits, PLAN, name="00-a")
+
+    @pytest.fixture
+    def folder(self, run):
+        return runs.own_folder("00-a", run.fingerprint)
+
+    def test_a_run_comes_back_that_knows_it(self, run):
+        assert run.history.interrupted == signal.SIGINT
+
+    def test_it_has_the_epochs_that_were_finished(self, run):
+        assert len(run.history) == 1
+
+    def test_its_name_for_a_reader_says_so(self, run):
+        assert repr(run) == "Run 00-a: interrupted after 1 of 2 epochs"
+
+    def test_it_is_not_stored_as_a_finished_one(self, run, folder):
+        assert [path.name for path in folder.iterdir()] == ["checkpoints"]
+
+    def test_it_is_not_noted_for_the_page(self, run):
+        assert profile.journal() == []
+
+    def test_one_line_says_where_it_stands_and_how_to_go_on(self, stopped, splits, caplog):
+        stopped(4, linear(), splits, PLAN, name="00-a")
+        words = "stopped by SIGINT after 1 of 2 epochs; its state is in a checkpoint: the same call goes on from there"
+        assert f"00-a: {words}" in caplog.messages
+
+    @pytest.mark.parametrize("step", range(1, 7))
+    def test_the_same_call_ends_with_the_same_weights_and_losses(self, stopped, splits, step):
+        stopped(step, linear(), splits, PLAN, name="00-a")
+        again, twin = fit(linear(), splits, PLAN, name="00-a"), fit(linear(), splits, PLAN)
+        assert (losses_of(again), equal(state(again.model), state(twin.model))) == (losses_of(twin), True)
+
+    def test_the_same_call_makes_only_the_steps_that_are_left(self, run, splits, steps):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert steps == [5, 6]
+
+    def test_the_same_call_says_where_it_goes_on(self, run, splits, caplog):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert "00-a: going on from epoch 1, step 1" in caplog.messages
+
+    def test_what_is_stored_in_the_end_was_not_interrupted(self, run, splits):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert fit(linear(), splits, PLAN, name="00-a").history.interrupted is None
+
+    def test_in_the_end_no_checkpoint_is_left(self, run, folder, splits):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+
+    def test_twice_in_one_training_it_ends_the_same(self, run, stopped, splits):
+        stopped(5, linear(), splits, PLAN, name="00-a")
+        again, twin = fit(linear(), splits, PLAN, name="00-a"), fit(linear(), splits, PLAN)
+        assert equal(state(again.model), state(twin.model))
+
+    def test_another_plan_under_the_same_name_begins_at_its_beginning(self, run, splits, steps):
+        fit(linear(), splits, PLAN.but(seed=1), name="00-a")
+        assert steps[0] == 1
+
+    def test_retrain_begins_at_the_beginning(self, run, splits, steps, monkeypatch):
+        monkeypatch.setenv("AECORE_RETRAIN", "1")
+        fit(linear(), splits, PLAN, name="00-a")
+        assert steps == [1, 2, 3, 4, 5, 6]
+
+    def test_with_a_patience_the_model_is_in_its_best_state(self, stopped, splits):
+        """Best after epoch 1, and over after epoch 3 if nothing stops it; step 10 is the first of epoch 3."""
+        model, best = (DenseAutoencoder((1, 4, 4), 8, hidden=(12,)) for _ in range(2))
+        plan = Plan(epochs=12, batch_size=10, lr=0.03, patience=2)
+        stopped(10, model, splits, plan, name="00-a")
+        fit(best, splits, plan.but(epochs=2, patience=None))
+        assert (model.training, equal(state(model), state(best))) == (False, True)
+
+    def test_without_a_name_one_line_says_that_nothing_is_kept(self, stopped, splits, caplog):
+        stopped(4, linear(), splits, PLAN)
+        words = "training: stopped by SIGINT after 1 of 2 epochs; its state is not stored, since the run has no name"
+        assert words in caplog.messages
+
+    def test_where_no_checkpoint_could_be_written_one_line_says_so(self, stopped, splits, caplog, monkeypatch):
+        monkeypatch.setattr(Checkpoints, "save", lambda self, state: False)
+        stopped(4, linear(), splits, PLAN, name="00-a")
+        assert "00-a: stopped by SIGINT after 1 of 2 epochs; its state is not stored" in caplog.messages
+
+    def test_of_given_weights_one_line_says_that_they_are_needed_again(self, stopped, splits, caplog):
+        """The model holds others now, and the fingerprint of the run is made from those that it began with."""
+        stopped(4, linear(), splits, PLAN, name="00-a", start="given")
+        assert caplog.messages[-1].endswith("the same call goes on from there, with the weights that it began with")
+
+    def test_of_given_weights_it_goes_on_with_those(self, stopped, splits, steps):
+        model = linear()
+        begin = state(model)
+        stopped(4, model, splits, PLAN, name="00-a", start="given")
+        model.load_state_dict(begin)
+        fit(model, splits, PLAN, name="00-a", start="given")
+        assert steps == [5, 6]
+
+    def test_sigterm_is_passed_on_when_the_state_is_kept(self, stopped, splits):
+        """Whoever sent it expects the process to end, and the process may have a handler of its own for that."""
+        seen, before = [], signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda number, frame: seen.append(list(runs.home().rglob("*.safetensors"))))
+        try:
+            stopped(4, linear(), splits, PLAN, name="00-a", by=signal.SIGTERM)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert [len(files) for files in seen] == [1]
+
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_a_damaged_checkpoint_is_reported_and_changes_nothing(self, run, folder, splits, caplog, damage):
+        (path,) = (folder / "checkpoints").iterdir()
+        DAMAGE[damage](path)
+        again, twin = fit(linear(), splits, PLAN, name="00-a"), fit(linear(), splits, PLAN)
+        assert equal(state(again.model), state(twin.model))
+        assert f"00-a: the checkpoint {path} is damaged" in caplog.text
+
+
+class TestCheckpointSeconds:
+    def test_a_checkpoint_comes_as_often_as_is_asked(self, splits, monkeypatch):
+        monkeypatch.setenv("AECORE_CHECKPOINT_SECONDS", "0")
+        saved, save = [], Checkpoints.save
+        monkeypatch.setattr(Checkpoints, "save", lambda self, state: saved.append(1) or save(self, state))
+        fit(linear(), splits, PLAN, name="00-a")
+        assert len(saved) >= 6  # one after each step
+
+    def test_a_short_training_writes_none(self, splits, monkeypatch):
+        monkeypatch.setattr(Checkpoints, "save", None)  # would be an error
+        assert len(fit(linear(), splits, PLAN, name="00-a").history) == 2
+
+    @pytest.mark.parametrize("value", ["-1", "soon", "nan", ""])
+    def test_another_word_is_refused_and_shown(self, splits, monkeypatch, value):
+        monkeypatch.setenv("AECORE_CHECKPOINT_SECONDS", value)
+        with pytest.raises(ValueError, match=f"AECORE_CHECKPOINT_SECONDS: wanted the seconds .* got '{value}'"):
+            fit(linear(), splits, PLAN, name="00-a")
+
+
+class TestKilledAtTheVeryEnd:
+    """After the run was stored, before its checkpoints were removed."""
+
+    @pytest.fixture
+    def folder(self, splits, monkeypatch):
+        monkeypatch.setenv("AECORE_CHECKPOINT_SECONDS", "0")
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "clear", lambda self: None)
+            run = fit(linear(), splits, PLAN, name="00-a")
+        folder = runs.own_folder("00-a", run.fingerprint)
+        (folder / ".run.json.abc.part").write_text("half")
+        assert (folder / "checkpoints").is_dir()
+        return folder
+
+    def test_the_next_call_loads_the_run(self, folder, splits, trainings):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert not trainings
+
+    def test_the_next_call_removes_what_was_left(self, folder, splits):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+
+
+class TestSizes:
+    PLAN = Plan(epochs=4, batch_size=10, sizes=((0, 4), (2, 8)))
+
+    @pytest.fixture
+    def eights(self, noise):
+        return Splits(noise(24, 1, 8, 8), noise(8, 1, 8, 8, seed=1), noise(8, 1, 8, 8, seed=2))
+
+    def seen(self, model, eights, plan):
+        """Return the heights of the images that the model was trained on, one for each epoch."""
+        heights = []
+
+        def note(module, given):
+            if torch.is_grad_enabled():
+                heights.append(given[0].shape[-1])
+
+        model.register_forward_pre_hook(note)
+        fit(model, eights, plan)
+        return heights[::3]  # three batches in an epoch
+
+    def test_each_epoch_sees_images_of_its_size(self, eights):
+        assert self.seen(ConvAutoencoder((1, 8, 8), 8, any_size=True), eights, self.PLAN) == [4, 4, 8, 8]
+
+    def test_quick_trains_one_epoch_at_each_size(self, eights, monkeypatch):
+        monkeypatch.setenv("AECORE_PROFILE", "quick")
+        assert self.seen(ConvAutoencoder((1, 8, 8), 8, any_size=True), eights, self.PLAN) == [4, 8]
+
+    def test_a_model_for_one_size_is_refused(self, eights):
+        with pytest.raises(ValueError, match="plan: sizes need a model for images of any size, but LinearAutoencoder"):
+            fit(LinearAutoencoder((1, 8, 8), 3), eights, self.PLAN)
+
+    def test_a_size_that_the_model_cannot_take_is_found_before_training(self, eights, trainings):
+        with pytest.raises(ValueError, match=r"plan: sizes: images of 6×6 do not fit this model: x: wanted"):
+            fit(ConvAutoencoder((1, 8, 8), 8, any_size=True), eights, self.PLAN.but(sizes=((0, 4), (3, 6))))
+        assert not trainings
+
+
+def test_a_validation_loss_that_is_infinite_ends_nothing(splits):
+    def loss(x, x_hat):
+        return losses.mse(x, x_hat) * (1 if torch.is_grad_enabled() else math.inf)
+
+    assert len(fit(linear(), splits, PLAN, name="00-a", loss=loss).history) == 2
+
+
+def test_weights_that_two_layers_share_are_stored_and_loaded(splits, trainings):
+    """A decoder may be its encoder's transpose: then both know one weight."""
+
+    def model():
+        encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 16))
+        return Autoencoder((1, 4, 4), encoder, nn.Sequential(encoder[1], nn.Unflatten(1, (1, 4, 4))))
+
+    runs_ = [fit(model(), splits, PLAN, name="00-a") for _ in range(2)]
+    assert (len(trainings), equal(*(state(run.model) for run in runs_))) == (1, True)
+
+
+def test_a_run_with_frozen_weights_is_not_taken_for_one_without(splits, trainings):
+    model = linear()
+    begin = state(model)
+    for frozen in (False, True):
+        model.load_state_dict(begin)
+        model.encoder.requires_grad_(not frozen)
+        fit(model, splits, PLAN, name="00-a", start="given")
+    assert len(trainings) == 2

@@ -1,6 +1,7 @@
 """`files`: whole or not there."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,43 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class TestRemoveParts:
+    @pytest.fixture
+    def left(self, tmp_path, monkeypatch):
+        """A folder in which a process was killed before its file had its name."""
+        (tmp_path / "a.txt").write_text("whole")
+
+        def killed(*paths):
+            raise SystemExit
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(os, "replace", killed)
+            patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+            files.write_text(tmp_path / "a.txt", "new")
+        assert len(list(tmp_path.iterdir())) == 2
+        return tmp_path
+
+    def test_removes_them(self, left):
+        files.remove_parts(left)
+        assert [path.name for path in left.iterdir()] == ["a.txt"]
+
+    def test_leaves_other_files(self, tmp_path):
+        names = [".hidden", "a.part", "b.txt"]
+        for name in names:
+            (tmp_path / name).touch()
+        files.remove_parts(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+    def test_does_nothing_where_there_is_no_folder(self, tmp_path):
+        files.remove_parts(tmp_path / "missing")
+        assert not (tmp_path / "missing").exists()
+
+    def test_leaves_those_that_cannot_be_removed(self, left, monkeypatch):
+        def refused(path, missing_ok=False):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "unlink", refused)
+        files.remove_parts(left)
+        assert len(list(left.iterdir())) == 2

@@ -9,7 +9,7 @@ import torch
 import torchmetrics.functional.image as reference
 from torch import nn
 
-from aecore import metrics
+from aecore import metrics, processes
 from aecore.data import Images
 from aecore.models import ConvAutoencoder, LinearAutoencoder
 
@@ -244,3 +244,19 @@ class TestEvaluate:
 
     def test_the_scores_say_what_they_were_made_on(self, model, noise):
         assert repr(metrics.evaluate(model, noise(3, 1, 12, 12))).startswith("noise (3 images): MSE 0.")
+
+    @pytest.mark.parametrize("name", metrics.METRICS)
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_the_shares_of_several_processes_add_up_to_the_very_values_of_one(
+        self, name, count, model, noise, monkeypatch
+    ):
+        """23 images in batches of 5: five batches, the last of three images, fall unevenly on two or three."""
+        images = noise(23, 1, 12, 12)
+        whole = metrics.evaluate(model, images, batch_size=5).each[name]
+        shares = []
+        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr(processes, "add_up_on_cpu", lambda values: values)  # each keeps its own
+        for rank in range(count):
+            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+            shares.append(metrics.evaluate(model, images, batch_size=5).each[name])
+        assert torch.equal(sum(shares), whole)

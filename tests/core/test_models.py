@@ -246,3 +246,48 @@ def test_an_own_start_is_used_where_a_model_has_one():
         model.encoder[1].bias.fill_(1)
     models.draw_weights(model, 0)
     assert not model.encoder[1].bias.any()  # `nn.Linear` alone would draw random offsets
+
+
+class TestAnySize:
+    """A model whose layers are all convolutions may take images of any size that its strides divide."""
+
+    @pytest.fixture
+    def model(self):
+        return ConvAutoencoder((1, 8, 8), 8, width=4, any_size=True)
+
+    @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 4, 4), (1, 12, 20)])
+    def test_gives_images_of_the_shape_it_takes(self, model, shape):
+        assert model(torch.rand(2, *shape)).shape == (2, *shape)
+
+    def test_its_code_grows_with_the_image(self, model):
+        assert model.encode(torch.rand(2, 1, 12, 20)).shape == (2, 2, 3, 5)
+
+    def test_its_code_shape_is_that_of_its_own_images(self, model):
+        assert model.code_shape == (2, 2, 2)
+
+    @pytest.mark.parametrize("shape", [(2, 1, 6, 8), (2, 1, 8, 6)])
+    def test_refuses_a_side_that_its_strides_do_not_divide(self, model, shape):
+        with pytest.raises(ValueError, match=r"of shape \(N, 1, H, W\) with H and W divisible by 4, got \(2, 1, "):
+            model(torch.rand(shape))
+
+    @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 8, 8)])
+    def test_refuses_other_channels_and_an_image_without_its_batch(self, model, shape):
+        with pytest.raises(ValueError, match=r"x: wanted images of shape \(N, 1, H, W\)"):
+            model(torch.rand(shape))
+
+    @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (2, 8), (2, 2, 2)])
+    def test_refuses_codes_of_other_channels_and_flat_ones(self, model, shape):
+        with pytest.raises(ValueError, match=r"z: wanted codes of shape \(N, 2, H, W\), got"):
+            model.decode(torch.rand(shape))
+
+    def test_has_the_weights_that_it_has_without(self, model):
+        assert {name: value.shape for name, value in model.state_dict().items()} == {
+            name: value.shape for name, value in ConvAutoencoder((1, 8, 8), 8, width=4).state_dict().items()
+        }
+
+    def test_without_it_other_sizes_are_refused(self):
+        with pytest.raises(ValueError, match=r"x: wanted images of shape \(N, 1, 8, 8\), got \(2, 1, 4, 4\)"):
+            ConvAutoencoder((1, 8, 8), 8)(torch.rand(2, 1, 4, 4))
+
+    def test_no_model_has_it_unless_asked(self):
+        assert not any(make(name, (1, 8, 8)).any_size for name in models.MODELS)

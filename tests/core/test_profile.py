@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from aecore import profile
+from aecore import processes, profile
 
 
 def test_the_profile_is_full_where_nothing_is_said(monkeypatch):
@@ -72,6 +72,20 @@ def test_a_message_goes_to_the_standard_output_of_the_moment(capsys):
     profile.speak()
     profile.log.info("loaded")
     assert capsys.readouterr().out == "loaded\n"
+
+
+def test_of_several_processes_only_the_first_speaks(capsys, monkeypatch):
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    profile.speak()
+    profile.log.warning("loaded")
+    assert capsys.readouterr().out == ""
+
+
+def test_of_several_processes_only_the_first_writes_the_journal(tmp_path, monkeypatch):
+    monkeypatch.setenv("AECORE_JOURNAL", str(tmp_path / "journal"))
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    profile.record("data", name="mnist")
+    assert not (tmp_path / "journal").exists()
 
 
 def test_the_journal_keeps_facts_in_order():

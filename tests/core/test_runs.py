@@ -1,7 +1,10 @@
 """`runs`: what a fingerprint depends on, what lies in a run's folder, and what a damaged one does."""
 
+import contextlib
+import hashlib
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +62,16 @@ class TestFingerprint:
     )  # fmt: skip
     def test_changes_with_every_setting_of_the_plan(self, splits, change):
         assert print_of(splits, plan=Plan(**change)) != print_of(splits)
+
+    @pytest.mark.parametrize("change", [{"validate_every": 2}, {"sizes": ((0, 2), (5, 4))}], ids=str)
+    def test_changes_with_the_later_settings_too(self, splits, change):
+        assert print_of(splits, plan=Plan(**change)) != print_of(splits)
+
+    @pytest.mark.parametrize("part", ["encoder", "decoder"])
+    def test_changes_with_what_is_frozen(self, splits, part):
+        model = LinearAutoencoder((1, 4, 4), 3)
+        getattr(model, part).requires_grad_(False)
+        assert print_of(splits, model) != print_of(splits)
 
     def test_changes_with_the_code_size(self, splits):
         assert print_of(splits, LinearAutoencoder((1, 4, 4), 4)) != print_of(splits)
@@ -231,6 +244,41 @@ class TestStore:
         model = runs.load(folder, ConvAutoencoder((1, 4, 4), 3)).model
         assert all(weight.requires_grad for weight in model.parameters())
 
+    def test_weights_that_two_layers_share_come_back(self, run, tmp_path):
+        """safetensors refuses tensors that share their memory."""
+        shared = nn.Linear(4, 4)
+        run.model = nn.Sequential(shared, shared)
+        runs.save(run, tmp_path / "run")
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        runs.load(tmp_path / "run", model)
+        assert torch.equal(model[0].weight, model[1].weight)
+
+    def test_the_facts_hold_no_word_that_json_does_not_know(self, run, tmp_path):
+        """Python writes NaN and Infinity, which other readers of JSON refuse."""
+        run.history = History([0.5], [math.nan], [1.0])
+        runs.save(run, tmp_path / "run")
+
+        def refused(word):
+            raise AssertionError(word)
+
+        facts = json.loads((tmp_path / "run" / "run.json").read_text(), parse_constant=refused)
+        assert facts["history"]["valid_loss"] == [None]
+
+    def test_what_a_killed_process_had_begun_to_write_is_removed(self, run, folder):
+        (folder / ".weights.safetensors.abc.part").write_bytes(b"half")
+        runs.save(run, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+
+    def test_a_plan_of_before_the_later_settings_is_read(self, folder):
+        """Runs that were published before `Plan` knew `validate_every` and `sizes` do not name them."""
+        assert "sizes" not in runs.read_facts(folder)["plan"]
+        assert runs.load(folder, ConvAutoencoder((1, 4, 4), 3)).plan == Plan(epochs=2)
+
+    def test_a_plan_with_the_later_settings_comes_back(self, run, tmp_path):
+        run.plan = Plan(epochs=2, validate_every=2, sizes=((0, 2), (1, 4)))
+        runs.save(run, tmp_path / "run")
+        assert runs.load(tmp_path / "run", run.model).plan == run.plan
+
     def test_an_error_of_safetensors_is_an_error_of_the_system(self, run, tmp_path, monkeypatch):
         from safetensors import SafetensorError
 
@@ -319,6 +367,82 @@ class TestDamage:
         before = sorted(place.iterdir())
         runs.find("00-a", run.fingerprint, run.model)
         assert sorted(place.iterdir()) == before
+
+
+class TestSeal:
+    """`run.json` states the SHA-256 of what it says."""
+
+    def test_any_flipped_bit_of_the_facts_is_found_or_says_the_same(self, folder):
+        """The same: the E of 1e-05 may be large or small."""
+        path = folder / "run.json"
+        whole, facts = path.read_bytes(), runs.read_facts(folder)
+        unnoticed = []
+        for place in range(8 * len(whole)):
+            content = bytearray(whole)
+            content[place // 8] ^= 1 << place % 8
+            path.write_bytes(content)
+            with contextlib.suppress(runs.DamagedRun):
+                if runs.read_facts(folder) != facts:
+                    unnoticed.append(place)
+        assert unnoticed == []
+
+    @pytest.mark.parametrize(
+        ("old", "new"), [("0.25", "0.24"), ('"epochs": 2', '"epochs": 3'), ("2026-11-22", "2026-11-23")]
+    )
+    def test_a_changed_fact_is_named_as_damage(self, folder, old, new):
+        path = folder / "run.json"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        with pytest.raises(runs.DamagedRun, match=r"run.json is damaged: its SHA-256 is not the one that it states"):
+            runs.read_facts(folder)
+
+    def test_is_the_sha256_of_the_facts_in_the_order_of_their_names(self, folder):
+        facts = json.loads((folder / "run.json").read_text())
+        stated = facts.pop("facts_sha256")
+        assert stated == hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def test_a_file_in_another_layout_says_the_same(self, folder):
+        facts = runs.read_facts(folder)
+        path = folder / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text())))
+        assert runs.read_facts(folder) == facts
+
+    def test_without_it_a_run_does_not_count(self, folder):
+        path = folder / "run.json"
+        facts = json.loads(path.read_text())
+        del facts["facts_sha256"]
+        path.write_text(json.dumps(facts))
+        with pytest.raises(runs.DamagedRun, match="is not a run of format 1"):
+            runs.read_facts(folder)
+
+
+PUBLISHED = sorted((Path(runs.__file__).parent / "published").glob("*/run.json"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+class TestEveryPublishedRun:
+    def test_is_unchanged(self, path):
+        assert runs.read_facts(path.parent)["name"] == path.parent.name
+
+    def test_has_a_history_that_comes_back_as_it_is(self, path):
+        kept = runs.read_facts(path.parent)["history"]
+        assert History.from_dict(kept).as_dict() == kept
+
+
+def test_weights_that_cannot_be_read_are_passed_over(run, monkeypatch, caplog):
+    """As when a disk fails."""
+    place = runs.own_folder("00-a", run.fingerprint)
+    runs.save(run, place)
+    read = Path.read_bytes
+
+    def fails(path):
+        if path.name == "weights.safetensors":
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    found = runs.find("00-a", run.fingerprint, run.model)
+    assert (found, f"{place / 'weights.safetensors'} cannot be read: [Errno 5]" in caplog.text) == (None, True)
 
 
 class TestFind:
