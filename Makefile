@@ -18,7 +18,7 @@ PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
 NOTEBOOKS = $(wildcard chapters/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab bench clean
+.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab campaign bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -83,12 +83,16 @@ address: $(READY)  ## rewrite what depends on the repository's address in pyproj
 pins: $(READY)  ## write constraints.txt and environment.yml from what is installed in .venv
 	$(BIN)/python book/tools/pins.py
 
+campaign: $(READY)  ## kill hundreds of trainings at random and in each of their writes, and see how they end (slow)
+	$(SCRATCH) $(BIN)/python tests/campaigns/kills.py
+
 colab: $(READY)  ## run each notebook alone in a clean environment that holds only torch, as Colab does (slow)
 	$(BIN)/python tests/colab/trial.py
 
 bench: $(READY)  ## time fit beside other training loops, into benchmarks/results (slow; to try it: make bench BENCH=--quick)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.whole $(filter --quick,$(BENCH))
 
 clean:  ## remove what was built (not .venv)
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache

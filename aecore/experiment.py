@@ -126,7 +126,8 @@ def _store(run: Run, checkpoints: Checkpoints) -> None:
         runs.save(run, folder)
         checkpoints.clear()
     except OSError as error:  # an hour of training is worth more than its file
-        profile.log.warning(f"{run.name} could not be stored in {folder}: {error}. The trained model is in run.model.")
+        reason = str(error).rstrip(".")
+        profile.log.warning(f"{run.name} could not be stored in {folder}: {reason}. The trained model is in run.model.")
 
 
 def _interrupted(run: Run, checkpoints: Checkpoints, start: str) -> Run:

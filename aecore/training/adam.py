@@ -29,15 +29,15 @@ class Adam:
         self.weights = [weight for weight in weights if weight.requires_grad]
         if not self.weights:
             raise ValueError("model: it has no weight that needs a gradient, so there is nothing to train")
+        self._values = [weight.detach() for weight in self.weights]  # the same memory, without a history to record
         self.first = [torch.zeros_like(weight) for weight in self.weights]  # running mean of the gradient
         self.second = [torch.zeros_like(weight) for weight in self.weights]  # and of its square
         self.steps = [torch.zeros((), device=_counter_device(weight)) for weight in self.weights]
 
-    @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], lr: float | Tensor) -> None:
         """Move every weight against its gradient, at learning rate `lr`."""
         adam(
-            self.weights, list(map(_in_layout, gradients, self.weights)), self.first, self.second, [], self.steps,
+            self._values, list(map(_in_layout, gradients, self._values)), self.first, self.second, [], self.steps,
             fused=_can_fuse(self.weights), amsgrad=False, beta1=BETA1, beta2=BETA2,
             lr=lr, weight_decay=0.0, eps=EPSILON, maximize=False,
         )  # fmt: skip

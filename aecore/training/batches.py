@@ -54,8 +54,9 @@ class Batches:
             edge: make the images so many pixels high and wide, by averaging; None leaves them as they are.
         """
         order = epoch_order(len(self.pixels), self.seed, epoch).to(self.pixels.device)
+        rank, count = processes.rank(), processes.count()
         for chosen in order.split(self.size)[skip:]:
-            x = self._gather(chosen[processes.rank() :: processes.count()])
+            x = self._gather(chosen[rank::count] if count > 1 else chosen)
             yield x if edge is None else resized(x, edge)
 
     def in_order(self, edge: int | None = None) -> Iterator[Tensor]:
@@ -65,9 +66,11 @@ class Batches:
             yield x if edge is None else resized(x, edge)
 
     def _gather(self, chosen: Tensor) -> Tensor:
-        count = len(chosen)
-        torch.index_select(self.pixels, 0, chosen, out=self._bytes[:count])
-        return torch.div(self._bytes[:count], 255, out=self._floats[:count])
+        picked, x = self._bytes, self._floats
+        if len(chosen) < len(x):
+            picked, x = picked[: len(chosen)], x[: len(chosen)]
+        torch.index_select(self.pixels, 0, chosen, out=picked)
+        return torch.div(picked, 255, out=x)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:

@@ -67,7 +67,8 @@ class Checkpoints:
                 part.write_bytes(content)
         except OSError as error:
             place = f"epoch {state.epoch}, step {state.step}"
-            self.tell(f"the checkpoint of {place} could not be written to {self.folder}: {error}. Training goes on.")
+            reason = str(error).rstrip(".")
+            self.tell(f"the checkpoint of {place} could not be written to {self.folder}: {reason}. Training goes on.")
             return False
         self._remove_others(path)
         self.newest = path

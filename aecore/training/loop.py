@@ -17,11 +17,13 @@ from .adam import Adam
 from .batches import Batches
 from .checkpoints import Checkpoints
 from .guards import Stop, Watch, asked_to_stop
+from .memory import keep_memory, release_memory
 from .plan import Plan
 from .state import History, State
 from .update import memory_format, precision, update_for
 
 VALIDATION_BATCH = 1000
+LONG = 10.0  # seconds of training, after which giving memory back is worth fetching it again for the next one
 
 
 def train(
@@ -57,6 +59,7 @@ def train(
         TrainingDiverged: the loss is no longer a finite number.
         ProcessLost: another process of this training has ended. The state is in a checkpoint.
     """
+    keep_memory()
     model.to(device, memory_format=memory_format(model)).train()
     batches = Batches(images, plan.batch_size, device, plan.seed)
     state = State(model, Adam(model.parameters()), plan, len(batches), device)
@@ -123,6 +126,8 @@ def _stops(stop: Stop, watch: Watch, checkpoints: Checkpoints, state: State) -> 
 def _ended(state: State, interrupted=None) -> History:
     state.restore_best()
     state.model.eval()
+    if sum(state.history.seconds) > LONG:
+        release_memory()
     state.history.interrupted = interrupted
     return state.history
 
@@ -141,12 +146,13 @@ class _Chance:
     """Makes dropout, sampled codes and the like a function of (seed, step): nothing of it needs to be saved."""
 
     def __init__(self, device: torch.device) -> None:
+        self.rank, self.count = processes.rank(), processes.count()
         self.generators = [torch.default_generator]
         if device.type == "cuda":
             self.generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
 
     def of_step(self, seed: int, step: int) -> None:
-        number = (seed * 1_000_003 + step) * processes.count() + processes.rank()
+        number = (seed * 1_000_003 + step) * self.count + self.rank
         for generator in self.generators:
             generator.manual_seed(number % 2**63)
 

@@ -26,6 +26,7 @@ class Update:
 
     def __init__(self, model: nn.Module, loss: Loss, adam: Adam, plan: Plan) -> None:
         self.model, self.loss, self.adam, self.plan = model, loss, adam, plan
+        self.shared = processes.count() > 1
 
     def __call__(self, x: Tensor, lr: float | Tensor, count: int) -> Tensor:
         """Do one step on `x`, this process's part of a batch of `count` images; return the whole batch's loss.
@@ -33,7 +34,7 @@ class Update:
         The loss comes back on the device and without its graph. Nothing here reads it.
         """
         value, gradients = self._gradients(x, count)
-        if processes.count() > 1:
+        if self.shared:
             value, gradients = _added_up(value, gradients)
         self.adam.step(gradients, lr)
         return value

@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from aecore import losses
+from aecore import losses, processes
 from aecore.data import Images
 from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, draw_weights
 from aecore.training import Checkpoints, Plan, train
+from aecore.training.update import Update
 
 CPU = torch.device("cpu")
 
@@ -247,6 +248,21 @@ class TestResume:
         calls = []
         trained(CASES["constant"], folder, on_step=calls.append)
         assert calls == []
+
+    def test_when_another_process_is_lost_the_steps_that_were_finished_are_kept(self, folder, monkeypatch):
+        """The gradients of step 5 of 6 could not be added up: it has changed nothing."""
+        steps, call = iter(range(1, 10)), Update.__call__
+
+        def lost(*arguments):
+            if next(steps) == 5:
+                raise processes.ProcessLost("another process of this training has ended")
+            return call(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(processes.ProcessLost):
+            patch.setattr(Update, "__call__", lost)
+            trained(CASES["constant"], folder)
+        assert places(folder) == [(1, 1)]
+        assert trained(CASES["constant"], folder) == uninterrupted("constant")
 
     def test_the_time_before_an_interruption_counts(self, folder, monkeypatch):
         """By a clock that is one second on at each look, and was set back to zero between the two parts."""

@@ -1,0 +1,391 @@
+"""The benchmarks measure the same work, and the page says what was measured."""
+
+import copy
+import dataclasses
+import itertools
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image as Picture
+
+from aecore import files, profile
+from benchmarks import cases, contestants, machine, measure, report, worker
+from benchmarks.__main__ import main
+from benchmarks.cases import CASES, SAME_WEIGHTS, check_tasks
+from benchmarks.claims import CLAIMS, Claim
+from benchmarks.contestants import CONTESTANTS, FLOOR, Contestant
+from chapters import ROOT
+
+PAGE = (ROOT / "book" / "speed.md").read_text(encoding="utf-8")
+RESULTS = report.load()
+PEERS = {"accelerate", "lightning-fabric", "pytorch-lightning"}
+HERE = [one for one in CONTESTANTS.values() if not one.packages and one.exact]
+# A linear layer adds in one order whoever calls it. Convolutions in two memory layouts add in two, and ten steps of
+# Adam carry that to 8e-7; a step too many or too few shows as 1e-3.
+LIMITS = {"linear": 1e-6, "conv": SAME_WEIGHTS["cpu"], "colour": SAME_WEIGHTS["cpu"]}
+
+
+@pytest.fixture(autouse=True)
+def _full_profile(monkeypatch):
+    # Under the quick profile fit would train one epoch, whatever it is asked for.
+    monkeypatch.setenv("AECORE_PROFILE", "full")
+    monkeypatch.setenv("AECORE_PROGRESS", "0")
+
+
+def trained(contestant, task):
+    """Return the weights, in one row, that a contestant ends with."""
+    with worker.full_float32():
+        return measure.flat(contestant.prepare(task)().state_dict())
+
+
+def published(only_real=False):
+    """Return the results files as parameters; a quick one proves nothing, and another test refuses it."""
+    chosen = {slug: result for slug, result in RESULTS.items() if not (only_real and result["quick"])}
+    return [pytest.param(slug, result, id=slug) for slug, result in chosen.items()]
+
+
+# ---- the same work ----
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("number", [0, 1], ids=["one batch of all images", "equal images, a smaller last batch"])
+def test_contestants_end_with_the_same_weights(case, number):
+    device = profile.device()
+    task = check_tasks(case, device)[number]
+    limit = LIMITS[case.name] if device.type == "cpu" else SAME_WEIGHTS[device.type]
+    wanted = trained(CONTESTANTS[FLOOR], task)
+    off = {one.name: measure.furthest(trained(one, task), wanted) for one in HERE}
+    assert {"fit", "tutorial loop", "tutorial loop, 2 workers"} <= off.keys()
+    assert {name: value for name, value in off.items() if not value <= limit} == {}
+
+
+def test_check_tasks_have_the_steps_that_their_images_and_epochs_ask_for():
+    # 32 images in batches of 32, 3 epochs; 72 images in batches of 16, which is 4 and a smaller one, 2 epochs.
+    assert [task.steps for task in check_tasks(CASES["linear"], torch.device("cpu"))] == [3, 10]
+
+
+def test_no_case_has_a_smaller_last_batch():
+    counts = [count for case in CASES.values() for count in (case.images, case.quick_images)]
+    assert [count for count in counts if count % cases.BATCH_SIZE] == []
+
+
+def test_colour_model_has_about_ten_million_multiply_adds():
+    from aecore.models import summary
+
+    assert 9.5e6 <= summary(CASES["colour"].build()).macs <= 10.5e6
+
+
+def less_work(task):
+    return CONTESTANTS[FLOOR].prepare(dataclasses.replace(task, epochs=task.epochs - 1))
+
+
+def drops_last_batch(task):
+    whole = len(task.pixels) // task.batch_size * task.batch_size
+    return CONTESTANTS["tutorial loop"].prepare(dataclasses.replace(task, pixels=task.pixels[:whole]))
+
+
+def leaves_out_an_image(task):
+    return CONTESTANTS["tutorial loop"].prepare(dataclasses.replace(task, pixels=task.pixels[1:]))
+
+
+def other_first_weights(task):
+    train = CONTESTANTS[FLOOR].prepare(task)
+    weight = next(train.__closure__[i].cell_contents for i, n in enumerate(train.__code__.co_freevars) if n == "model")
+    with torch.no_grad():
+        next(weight.parameters()).mul_(1.01)
+    return train
+
+
+def checked(case, *entrants, folder):
+    """Let the bare step and others train the check tasks, and compare as the benchmark does."""
+    folders = {}
+    for number, one in enumerate([CONTESTANTS[FLOOR], *entrants]):
+        folders[one] = folder / str(number)
+        folders[one].mkdir()
+        for task_number, task in enumerate(check_tasks(case, profile.device())):
+            with worker.full_float32():
+                worker.store_weights(one.prepare(task)(), folders[one] / f"{task_number}.safetensors")
+    measure.check_same_work(case, folders)
+
+
+def test_honest_contestants_are_admitted(tmp_path):
+    checked(CASES["conv"], CONTESTANTS["fit"], CONTESTANTS["fit, bfloat16"], folder=tmp_path)
+
+
+@pytest.mark.parametrize("prepare", [less_work, drops_last_batch, leaves_out_an_image, other_first_weights])
+def test_contestant_that_does_other_work_is_refused(prepare, tmp_path):
+    with pytest.raises(measure.OtherWork, match=r"cheat: after \d+ steps of linear it is .* wanted at most 1e-0[45]"):
+        checked(CASES["linear"], Contestant("cheat", prepare), folder=tmp_path)
+
+
+def test_contestant_that_rounds_and_does_less_is_refused(tmp_path):
+    def less(task):
+        return CONTESTANTS["fit, bfloat16"].prepare(dataclasses.replace(task, epochs=task.epochs - 1))
+
+    with pytest.raises(measure.OtherWork, match="as a share of the way"):
+        checked(CASES["conv"], Contestant("cheat", less, exact=False), folder=tmp_path)
+
+
+# ---- the measurement ----
+
+
+def test_results_hold_every_repetition_the_versions_and_the_machine():
+    settings = measure.Settings(cases=("linear",), contestants=(FLOOR,), repetitions=2, quick=True)
+    result = measure.measure(settings, tell=lambda line: None)
+    floor = result["cases"]["linear"]["contestants"][FLOOR]
+    assert len(floor["seconds"]) == 2
+    assert min(floor["seconds"]) > 0
+    assert floor["memory_mb"] > 50  # PyTorch alone takes more
+    assert result["quick"] is True
+    assert result["machine"] == machine.facts()
+    assert result["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_every_round_begins_with_another_contestant_and_holds_all(count):
+    rounds = [measure.in_turn(list(range(count)), round_) for round_ in range(count)]
+    assert sorted(order[0] for order in rounds) == list(range(count))
+    assert all(sorted(order) == list(range(count)) for order in rounds)
+
+
+def test_contestants_have_changing_neighbours():
+    # Eight contestants, eight rounds: each runs once right after each other one.
+    rounds = [measure.in_turn(list(range(8)), round_) for round_ in range(8)]
+    assert len({pair for order in rounds for pair in itertools.pairwise(order)}) == 8 * 7
+
+
+def test_no_repetitions_are_refused_and_not_taken_for_the_usual_number():
+    with pytest.raises(SystemExit, match="repetitions: wanted at least 1, got 0"):
+        main(["--repetitions", "0", "--quick"])
+
+
+def test_contestant_without_its_package_is_left_out_and_named(monkeypatch):
+    absent = Contestant("absent", contestants.bare_step, packages=("no-such-package-here",))
+    monkeypatch.setitem(CONTESTANTS, "absent", absent)
+    entered, told = [], []
+    monkeypatch.setattr(measure, "_rounds", lambda case, present, *rest: entered.extend(present) or {})
+    found = measure.measure_case(CASES["linear"], measure.Settings(contestants=(FLOOR, "absent")), told.append)
+    assert found["not_installed"] == {"absent": ["no-such-package-here"]}
+    assert entered == [CONTESTANTS[FLOOR]]
+    assert any("absent is left out, no-such-package-here not installed" in line for line in told)
+
+
+def test_worker_that_breaks_down_says_why():
+    spec = worker.Spec("linear", "nobody", images=128, epochs=1, batch_size=128, weights="")
+    with pytest.raises(measure.WorkerFailed, match=r"(?s)nobody: its process ended with status 1.*KeyError"):
+        measure.Worker(spec).__enter__()
+
+
+def test_peers_are_imported_only_by_those_who_need_them():
+    code = (
+        "import sys\n"
+        "for name in ('pytorch_lightning', 'lightning_fabric', 'accelerate'): sys.modules[name] = None\n"
+        "import benchmarks.__main__, benchmarks.worker\n"
+        "from benchmarks.cases import CASES, check_tasks\n"
+        "import torch\n"
+        "task = check_tasks(CASES['linear'], torch.device('cpu'))[0]\n"
+        "benchmarks.contestants.bare_step(task)()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_peers_name_the_packages_of_the_extra():
+    assert {package for one in CONTESTANTS.values() for package in one.packages} == PEERS
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cases": ("lunar",)}, "cases: wanted some of 'linear', 'conv', 'colour', got 'lunar'"),
+        ({"contestants": ("fit",)}, "contestants: wanted 'bare step' among them"),
+        ({"repetitions": 0}, "repetitions: wanted at least 1, got 0"),
+    ],
+)
+def test_settings_that_cannot_be_measured_are_refused(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        measure.Settings(**settings)
+
+
+def test_two_contestants_cannot_have_one_name():
+    with pytest.raises(ValueError, match="there is a contestant 'fit' already"):
+        contestants.contestant("fit")
+
+
+@pytest.mark.parametrize(
+    ("facts", "slug"),
+    [
+        ({"device": "cpu", "threads": 2, "name": "AMD EPYC, 2 threads"}, "cpu-2-threads"),
+        ({"device": "cpu", "threads": 1, "name": "x"}, "cpu-1-thread"),
+        ({"device": "cuda", "threads": 16, "name": "NVIDIA H200"}, "nvidia-h200"),
+    ],
+)
+def test_file_is_named_after_the_machine(facts, slug):
+    assert machine.slug(facts) == slug
+
+
+# ---- the report ----
+
+
+@pytest.fixture
+def case():
+    """Three rounds on a machine that halves its speed in the second, and where `fit` is lucky in the third."""
+    return {
+        "title": "A case", "macs": 1000, "weights": 10, "images": 600, "epochs": 2,
+        "contestants": {
+            FLOOR: {"seconds": [2.0, 4.0, 2.2], "memory_mb": 100.4, "gpu_memory_mb": None},
+            "fit": {"seconds": [2.5, 5.0, 2.2], "memory_mb": 1100.6, "gpu_memory_mb": None},
+        },
+        "not_installed": {"Fabric": ["lightning-fabric"]},
+    }  # fmt: skip
+
+
+def test_speed_compares_within_each_round(case):
+    # 2/2.5, 4/5, 2.2/2.2. The medians of the seconds, 2.2 and 2.5, would say 0.88.
+    assert report.speed_ratios(case, "fit", FLOOR) == [0.8, 0.8, 1.0]
+    assert report.speed_ratio(case, "fit", FLOOR) == 0.8
+
+
+def test_drift_between_rounds_does_not_change_the_speed(case):
+    slower = copy.deepcopy(case)
+    for found in slower["contestants"].values():
+        found["seconds"][0] *= 3
+    assert report.speed_ratio(slower, "fit", FLOOR) == pytest.approx(report.speed_ratio(case, "fit", FLOOR))
+
+
+def test_table_shows_what_was_measured(case):
+    # 2.5 s for 2 epochs of 600 images: 1.25 s each, 480 images a second. The floor: 1.1 s, 545.
+    assert report.table(case, with_gpu=False).splitlines() == [
+        "| Loop | Seconds per epoch | Range | Images per second | Speed, floor = 100 % | Memory, MB |",
+        "| :-- | --: | --: | --: | --: | --: |",
+        "| bare step | 1.10 | 1.00 – 2.00 | 545 | 100 | 100 |",
+        "| `fit` | 1.25 | 1.10 – 2.50 | 480 | 80.0 | 1,101 |",
+        "| Fabric | not installed: lightning-fabric |  |  |  |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.012345, "0.0123"), (1.999, "2.00"), (99.96, "100"), (123456, "123,000"), (9.5, "9.50")]
+)
+def test_numbers_have_three_figures_and_no_exponent(value, text):
+    assert report._figures(value) == text
+
+
+def test_caption_says_between_which_speeds_fit_lies(case):
+    fast = copy.deepcopy(case)
+    fast["contestants"]["fit"]["seconds"] = [2.0, 4.0, 2.2]
+    caption = report.picture("slug", {"cases": {"one": case, "two": fast}})
+    assert "On this machine `fit` is 80.0 to 100 % as fast as the bare step." in caption
+
+
+def test_caption_says_nothing_of_fit_where_it_was_left_out(case):
+    del case["contestants"]["fit"]
+    assert "`fit`" not in report.picture("slug", {"cases": {"one": case}})
+
+
+def test_claim_finds_the_case_that_breaks_it(case):
+    claim = Claim("words", 0.9, (FLOOR,), ("linear", "conv"))
+    good = copy.deepcopy(case)
+    good["contestants"]["fit"]["seconds"] = [2.0, 4.0, 2.2]
+    assert claim.broken_by({"cases": {"linear": good, "conv": case}}) == [
+        "conv: fit is 0.800 times as fast as bare step"
+    ]
+
+
+def test_claim_about_a_contestant_that_was_not_measured_is_broken(case):
+    assert Claim("words", 1, ("Fabric",), ("conv",)).broken_by({"cases": {"conv": case}}) == [
+        "conv: Fabric was not measured"
+    ]
+
+
+# ---- what is published ----
+
+
+def test_there_are_results():
+    assert RESULTS
+
+
+@pytest.mark.parametrize(("slug", "result"), published())
+def test_published_results_are_those_of_a_whole_measurement(slug, result):
+    assert result["quick"] is False, f"{slug}.json is a smoke test: delete it, run `make bench` on a quiet machine"
+    assert result["settings"]["repetitions"] >= 5
+
+
+@pytest.mark.parametrize(("slug", "result"), published())
+def test_published_results_hold_every_case_and_contestant(slug, result):
+    repetitions = result["settings"]["repetitions"]
+    assert list(result["cases"]) == list(CASES)
+    for name, found in result["cases"].items():
+        there = {*found["contestants"], *found["not_installed"]}
+        assert there == {one.name for one in CONTESTANTS.values() if one.suits(CASES[name])}
+        assert {len(one["seconds"]) for one in found["contestants"].values()} == {repetitions}
+
+
+@pytest.mark.parametrize(("slug", "result"), published())
+def test_published_results_say_machine_and_versions(slug, result):
+    lists = [names for found in result["cases"].values() for names in found["not_installed"].values()]
+    absent = {package for names in lists for package in names}
+    assert {"python", "torch", "torchvision", *(PEERS - absent)} <= result["versions"].keys()
+    assert {"device", "name", "processor", "threads", "system"} <= result["machine"].keys()
+    assert machine.slug(result["machine"]) == slug
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", result["date"])
+
+
+@pytest.mark.parametrize(("slug", "result"), published())
+def test_published_results_name_no_folder(slug, result):
+    assert re.findall(r"(?:/|\\)(?:home|root|Users|work|tmp)\b", json.dumps(result)) == []
+
+
+def test_tables_are_made_from_the_results():
+    written = (report.RESULTS / report.TABLES).read_bytes()
+    assert written == report.markdown(RESULTS).encode(), "run `python -m benchmarks --report`"
+
+
+@pytest.mark.parametrize(("slug", "result"), published())
+def test_plot_is_made_from_the_results(slug, result):
+    stamp = Picture.open(report.PICTURES / report.picture_name(slug)).info["Description"]
+    assert stamp == files.sha256(report.RESULTS / f"{slug}.json"), "run `python -m benchmarks --report`"
+
+
+def test_there_is_no_plot_without_results():
+    plots = {path.name for path in report.PICTURES.glob("speed*.png")}
+    assert plots == {report.picture_name(slug) for slug in RESULTS}
+
+
+@pytest.mark.parametrize("with_gpu", [False, True])
+def test_page_says_that_a_gpu_is_missing_only_while_it_is(with_gpu):
+    result = copy.deepcopy(next(iter(RESULTS.values())))
+    result["machine"]["device"] = "cuda" if with_gpu else "cpu"
+    assert (report.NO_GPU in report.markdown({"one": result})) is not with_gpu
+
+
+# ---- the page ----
+
+PROSE = " ".join(re.sub(r"^```.*?^```|^:::\{include\}.*?^:::", "", PAGE, flags=re.M | re.S).split())
+
+
+def test_page_includes_the_tables():
+    assert f":::{{include}} ../benchmarks/results/{report.TABLES}\n" in PAGE
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.words)
+def test_claim_stands_on_the_page(claim):
+    assert claim.words in PROSE
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.words)
+@pytest.mark.parametrize(("slug", "result"), published(only_real=True))
+def test_claim_is_borne_out_by_the_results(claim, slug, result):
+    assert claim.broken_by(result) == []
+
+
+def test_page_names_no_number_or_ratio_but_those_claimed():
+    rest = PROSE
+    for claim in CLAIMS:
+        rest = rest.replace(claim.words, " ")
+    rest = re.sub(r"\{doc\}`[^`]*`|float32|float16", " ", rest)
+    ratio = r"\d|%|per ?cent|\btwice\b|\bthrice\b|\bhalf\b|\bdouble|times (?:as|more|the)|-fold\b"
+    assert re.findall(rf"(?i).{{0,20}}(?:{ratio}).{{0,20}}", rest) == []
