@@ -13,6 +13,8 @@ from .report import speed_ratio
 PEERS = ("Fabric", "Accelerate", "Lightning Trainer")
 TUTORIALS = ("tutorial loop", "tutorial loop, 2 workers")
 ALL_CASES = ("linear", "conv", "colour")
+# What was wished for, not what came out; the only other number that the page may name.
+AIM = "The aim for every case was 95 %"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Claim:
 
 CLAIMS = (
     Claim("faster than the bare step in both convolutional cases", 1.05, ("bare step",), ("conv", "colour")),
-    Claim("at least 80 % as fast as the bare step in the linear one", 0.80, ("bare step",), ("linear",)),
+    Claim("at least 90 % as fast as the bare step in the linear one", 0.90, ("bare step",), ("linear",)),
     Claim("at least three times as fast as the tutorial loop", 3, ("tutorial loop",), ("linear",)),
     Claim("one and a half times as fast as Lightning's Trainer", 1.5, ("Lightning Trainer",), ("linear",)),
     Claim("no other loop is faster than `fit` in any of them", 1, PEERS + TUTORIALS, ALL_CASES),

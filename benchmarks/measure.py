@@ -27,7 +27,7 @@ from .contestants import CONTESTANTS, FLOOR, Contestant
 from .worker import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
-REPETITIONS = 7
+REPETITIONS = 9
 QUICK_REPETITIONS = 2
 # bfloat16 keeps 8 bits of a number. After three steps it stood within 0.13 of the way from where float32 did, and one
 # step fewer is a third of the way; after more steps the two lose sight of each other.

@@ -16,7 +16,7 @@ from aecore import files, profile
 from benchmarks import cases, contestants, machine, measure, report, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, SAME_WEIGHTS, check_tasks
-from benchmarks.claims import CLAIMS, Claim
+from benchmarks.claims import AIM, CLAIMS, Claim
 from benchmarks.contestants import CONTESTANTS, FLOOR, Contestant
 from chapters import ROOT
 
