@@ -65,6 +65,9 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self):,} images of {'×'.join(map(str, self.shape))}"
+
     def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Images:
         """Return the chosen images as `Images`: a slice, a list of positions or a boolean mask."""
         if isinstance(index, int):
@@ -98,6 +101,9 @@ class Splits:
     train: Images
     valid: Images
     test: Images
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, (self.train, self.valid, self.test)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

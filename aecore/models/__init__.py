@@ -6,6 +6,7 @@ import difflib
 
 from .autoencoder import Autoencoder, draw_weights
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder
+from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .linear import LinearAutoencoder
 from .summary import Summary, count_weights, summary
@@ -15,6 +16,7 @@ MODELS: dict[str, type[Autoencoder]] = {
     "dense": DenseAutoencoder,
     "conv": ConvAutoencoder,
     "strided-conv": StridedConvAutoencoder,
+    "upsampling": UpsamplingAutoencoder,
 }
 
 
@@ -33,12 +35,14 @@ def create(name: str, image_shape: tuple[int, int, int], code_size: int) -> Auto
 
 __all__ = [
     "MODELS",
+    "UPSAMPLERS",
     "Autoencoder",
     "ConvAutoencoder",
     "DenseAutoencoder",
     "LinearAutoencoder",
     "StridedConvAutoencoder",
     "Summary",
+    "UpsamplingAutoencoder",
     "count_weights",
     "create",
     "draw_weights",

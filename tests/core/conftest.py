@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -30,6 +31,14 @@ def _own_world(tmp_path, monkeypatch):
     monkeypatch.setattr(profile, "_journal", [])
     monkeypatch.setattr(profile, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "published")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard():
+    """Ctrl-C as at a terminal; a shell that runs these tests in the background lets them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

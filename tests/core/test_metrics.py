@@ -260,3 +260,56 @@ class TestEvaluate:
             monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
             shares.append(metrics.evaluate(model, images, batch_size=5).each[name])
         assert torch.equal(sum(shares), whole)
+
+
+class TestCheckerboard:
+    """The expected values are worked by hand from the definition; the FFT is the independent reference."""
+
+    @staticmethod
+    def of(error):
+        x = torch.full((1, 1, *error.shape), 0.5)
+        return metrics.checkerboard(x, x + error).item()
+
+    @pytest.mark.parametrize(
+        "error",
+        [[[1, -1], [-1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]]],
+        ids=["chessboard", "columns", "rows"],
+    )
+    def test_a_pure_pattern_of_period_2_has_all_its_energy_there(self, error):
+        assert self.of(torch.tensor(error).repeat(2, 2) * 0.1) == pytest.approx(16 / 3)
+
+    def test_an_even_shift_of_brightness_has_none(self):
+        assert self.of(torch.full((4, 4), 0.1)) == pytest.approx(0, abs=1e-6)
+
+    def test_stripes_of_period_4_have_none(self):
+        assert self.of(torch.tensor([0.1, 0.1, -0.1, -0.1]).repeat(4, 1)) == pytest.approx(0, abs=1e-6)
+
+    def test_one_wrong_pixel_of_a_4_by_4_image_counts_as_noise(self):
+        # Its spectrum is flat: three of 16 coefficients, against the three that noise has.
+        error = torch.zeros(4, 4)
+        error[1, 2] = 0.3
+        assert self.of(error) == pytest.approx(1)
+
+    def test_every_second_pixel_of_every_second_row_counts_four_coefficients_one_of_them_the_mean(self):
+        error = torch.zeros(4, 4)
+        error[::2, ::2] = 0.3
+        assert self.of(error) == pytest.approx(0.75 * 16 / 3)
+
+    def test_agrees_with_the_spectrum(self, pair):
+        x, x_hat = (batch[..., : batch.shape[2] // 2 * 2, : batch.shape[3] // 2 * 2] for batch in pair)
+        spectrum = torch.fft.fft2((x_hat - x).double()).abs().square().mean(1)
+        height, width = spectrum.shape[1:]
+        three = spectrum[:, height // 2, 0] + spectrum[:, 0, width // 2] + spectrum[:, height // 2, width // 2]
+        expected = three / spectrum.sum((1, 2)) * height * width / 3
+        assert torch.allclose(metrics.checkerboard(x, x_hat), expected.float(), rtol=1e-5)
+
+    def test_is_about_1_for_noise(self):
+        generator = torch.Generator().manual_seed(0)
+        x = torch.full((400, 1, 28, 28), 0.5)
+        found = metrics.checkerboard(x, x + 0.1 * torch.randn(x.shape, generator=generator))
+        # Each value is a mean of three squares of standard normals: deviation sqrt(2/3), over 400 images 0.04.
+        assert found.mean().item() == pytest.approx(1, abs=0.13)
+
+    def test_an_odd_width_is_refused(self):
+        with pytest.raises(ValueError, match="x: wanted an even height and width, got 4×5"):
+            metrics.checkerboard(torch.zeros(1, 1, 4, 5), torch.zeros(1, 1, 4, 5))

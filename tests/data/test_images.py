@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aecore.data import Images, from_array
+from aecore.data import Images, Splits, from_array
 
 
 def zeros(count=4):
@@ -19,6 +19,12 @@ def test_images_refuse_floats_and_name_the_type():
 def test_images_refuse_labels_of_another_number():
     with pytest.raises(ValueError, match=r"labels: wanted shape \(4,\).*got \(3,\)"):
         Images(zeros(), torch.zeros(3, dtype=torch.int64))
+
+
+def test_images_and_splits_say_in_a_line_what_they_are():
+    images = Images(torch.zeros(1200, 1, 4, 6, dtype=torch.uint8), name="digits-test")
+    assert repr(images) == "digits-test: 1,200 images of 1×4×6"
+    assert repr(Splits(images, images[:2], images)).splitlines()[1] == "digits-test: 2 images of 1×4×6"
 
 
 def test_floats_lie_between_0_and_1():

@@ -1,0 +1,103 @@
+"""One encoder, many decoders: seven ways to double the height and width of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from .autoencoder import Autoencoder, check_code_size, check_image_shape
+
+Doubler = Callable[[int, int], nn.Module]
+
+
+class UpsamplingAutoencoder(Autoencoder):
+    """Two strided convolutions and a linear layer to the code; back by a linear layer and two doublings.
+
+    The encoder is the same for every decoder, so a difference between two of these models is one between
+    their decoders. Code and image come out of their layers as they are: no ReLU, no sigmoid.
+
+    Args:
+        image_shape: (C, H, W) of one image; H and W divisible by 4.
+        code_size: number of values in the code, at most C * H * W.
+        up: how height and width are doubled, a name in `UPSAMPLERS`.
+        width: channels between the two doublings.
+        extra: more convolutions of stride 1, so many after the first doubling, and one after the second where there are any.
+
+    Raises:
+        ValueError: a name that is not known, or sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        code_size: int,
+        up: str = "transposed-4",
+        width: int = 32,
+        extra: int = 0,
+    ) -> None:
+        shape = check_image_shape(image_shape)
+        check_code_size(code_size, shape)
+        if shape[1] % 4 or shape[2] % 4:
+            raise ValueError(f"image_shape: height and width must be divisible by 4 here, got {shape[1]}×{shape[2]}")
+        if up not in UPSAMPLERS:
+            raise ValueError(f"up: wanted one of {', '.join(map(repr, UPSAMPLERS))}, got {up!r}")
+        grid = (64, shape[1] // 4, shape[2] // 4)
+        features = grid[0] * grid[1] * grid[2]
+        encoder = nn.Sequential(
+            nn.Conv2d(shape[0], 32, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(features, code_size),
+        )
+        start = [nn.Linear(code_size, features), nn.ReLU(), nn.Unflatten(1, grid)]
+        decoder = nn.Sequential(*start, *_two_doublings(UPSAMPLERS[up], width, extra, shape[0]))
+        super().__init__(shape, encoder, decoder)
+
+
+def _two_doublings(double: Doubler, width: int, extra: int, channels: int) -> list[nn.Module]:
+    layers = [double(64, width), nn.ReLU()]
+    for _ in range(extra):
+        layers += [nn.Conv2d(width, width, kernel_size=3, padding=1), nn.ReLU()]
+    if not extra:
+        return [*layers, double(width, channels)]
+    return [*layers, double(width, width), nn.ReLU(), nn.Conv2d(width, channels, kernel_size=3, padding=1)]
+
+
+def _transposed(kernel: int) -> Doubler:
+    """Return a maker of transposed convolutions of stride 2 that double the size exactly."""
+    padding = (kernel - 1) // 2
+    missing = 2 - kernel + 2 * padding  # an odd kernel comes out one pixel short
+
+    def double(into: int, out: int) -> nn.Module:
+        return nn.ConvTranspose2d(into, out, kernel, stride=2, padding=padding, output_padding=missing)
+
+    return double
+
+
+def _enlarged(mode: str) -> Doubler:
+    """Return a maker of "enlarge by a fixed rule, then convolve"."""
+
+    def double(into: int, out: int) -> nn.Module:
+        # Bilinear: each new pixel lies a quarter of an old pixel off a centre, so nothing is shifted.
+        options = {} if mode == "nearest" else {"align_corners": False}
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode=mode, **options), nn.Conv2d(into, out, 3, padding=1))
+
+    return double
+
+
+def _shuffled(into: int, out: int) -> nn.Module:
+    """Return a sub-pixel convolution (Shi et al. 2016): four channels for each one wanted, dealt out as 2×2 pixels."""
+    return nn.Sequential(nn.Conv2d(into, 4 * out, kernel_size=3, padding=1), nn.PixelShuffle(2))
+
+
+UPSAMPLERS: dict[str, Doubler] = {
+    "transposed-2": _transposed(2),
+    "transposed-3": _transposed(3),
+    "transposed-4": _transposed(4),
+    "nearest": _enlarged("nearest"),
+    "bilinear": _enlarged("bilinear"),
+    "shuffle": _shuffled,
+}

@@ -1,0 +1,98 @@
+"""`models.decoders`: every way to double a picture, by hand on small ones."""
+
+import pytest
+import torch
+from torch import nn
+
+from aecore.models import UPSAMPLERS, UpsamplingAutoencoder, summary
+
+# Channels between the two doublings; with these all cost the same, since channels · kernel² is 576 for each.
+WIDTHS = {"transposed-2": 144, "transposed-3": 64, "transposed-4": 36, "nearest": 16, "bilinear": 16, "shuffle": 16}
+
+
+def layer_of(up):
+    """The doubling from one channel to one, its first convolution all ones and without an offset."""
+    layer = UPSAMPLERS[up](1, 1)
+    convolution = next(m for m in layer.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+    nn.init.ones_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
+    return layer
+
+
+@torch.no_grad()
+def applied(up, picture):
+    return layer_of(up)(torch.tensor(picture, dtype=torch.float32)[None, None])[0, 0]
+
+
+@pytest.mark.parametrize("up", UPSAMPLERS)
+class TestEveryDoubling:
+    @pytest.mark.parametrize("size", [(1, 1), (7, 7), (4, 9)])
+    def test_doubles_height_and_width(self, up, size):
+        assert UPSAMPLERS[up](3, 5)(torch.rand(2, 3, *size)).shape == (2, 5, 2 * size[0], 2 * size[1])
+
+    @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 12, 20)])
+    @pytest.mark.parametrize("extra", [0, 2])
+    def test_makes_an_autoencoder_for_every_image_that_can_be_halved_twice(self, up, shape, extra):
+        model = UpsamplingAutoencoder(shape, 8, up=up, width=6, extra=extra)
+        assert model(torch.rand(2, *shape)).shape == (2, *shape)
+
+    def test_costs_the_same_as_the_others_at_these_widths(self, up):
+        model = UpsamplingAutoencoder((1, 28, 28), 128, up=up, width=WIDTHS[up])
+        assert summary(model).macs == 3_681_664
+
+    def test_has_the_same_encoder_as_the_others(self, up):
+        encoder = UpsamplingAutoencoder((1, 28, 28), 128, up=up, width=WIDTHS[up]).encoder
+        assert str(encoder) == str(UpsamplingAutoencoder((1, 28, 28), 128).encoder)
+
+
+def test_stamps_of_kernel_2_just_touch():
+    assert torch.equal(applied("transposed-2", [[1, 2], [3, 4]]), torch.tensor([[1.0, 2], [3, 4]]).repeat_interleave(
+        2, 0).repeat_interleave(2, 1))  # fmt: skip
+
+
+def test_stamps_of_kernel_3_overlap_on_every_second_row_and_column():
+    # Along one axis a pixel is covered by one stamp, or by two; in the plane by 1, 2 or 4. The last lies at the edge.
+    covered = torch.tensor([1.0, 2, 1, 2, 1, 2, 1, 1])
+    assert torch.equal(applied("transposed-3", [[1] * 4] * 4), torch.outer(covered, covered))
+
+
+def test_stamps_of_kernel_4_cover_every_inner_pixel_equally():
+    covered = torch.tensor([1.0, 2, 2, 2, 2, 2, 2, 1])
+    assert torch.equal(applied("transposed-4", [[1] * 4] * 4), torch.outer(covered, covered))
+
+
+@pytest.mark.parametrize("up", ["nearest", "bilinear"])
+def test_enlarging_treats_every_inner_pixel_of_an_even_picture_alike(up):
+    assert torch.equal(applied(up, [[1] * 4] * 4)[1:-1, 1:-1], torch.full((6, 6), 9.0))
+
+
+def test_nearest_repeats_each_pixel_before_its_convolution():
+    enlarged = layer_of("nearest")[0](torch.tensor([[[[1.0, 2.0]]]]))
+    assert enlarged.tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
+
+
+def test_bilinear_mixes_neighbours_three_to_one_and_shifts_nothing():
+    enlarged = layer_of("bilinear")[0](torch.tensor([[[[0.0, 4.0]]]]))
+    assert enlarged[0, 0, 0].tolist() == [0, 1, 3, 4]
+
+
+def test_shuffle_deals_four_channels_out_as_one_block():
+    layer = layer_of("shuffle")
+    nn.init.zeros_(layer[0].weight)
+    layer[0].bias.data = torch.tensor([1.0, 2, 3, 4])
+    assert layer(torch.zeros(1, 1, 1, 2))[0, 0].tolist() == [[1, 2, 1, 2], [3, 4, 3, 4]]
+
+
+def test_extra_convolutions_stand_after_both_doublings():
+    layers = [type(m).__name__ for m in UpsamplingAutoencoder((1, 28, 28), 8, "transposed-3", 5, extra=1).decoder[3:]]
+    assert layers == ["ConvTranspose2d", "ReLU", "Conv2d", "ReLU", "ConvTranspose2d", "ReLU", "Conv2d"]
+
+
+def test_an_unknown_way_to_double_names_those_that_are_known():
+    with pytest.raises(ValueError, match="up: wanted one of 'transposed-2', .* got 'bicubic'"):
+        UpsamplingAutoencoder((1, 28, 28), 8, up="bicubic")
+
+
+def test_a_side_that_cannot_be_halved_twice_is_refused():
+    with pytest.raises(ValueError, match="image_shape: height and width must be divisible by 4 here, got 30×28"):
+        UpsamplingAutoencoder((1, 30, 28), 8)
