@@ -78,7 +78,7 @@ def checkerboard(x: Tensor, x_hat: Tensor) -> Tensor:
     if height % 2 or width % 2:
         raise ValueError(f"x: wanted an even height and width, got {height}×{width}")
     error = (x_hat - x).double()
-    # The spectrum at these frequencies needs no FFT: it is the four means over the pixels of one parity, mixed by signs.
+    # At these frequencies the spectrum needs no FFT: it is made of the four means over pixels of one parity.
     means = error.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean((2, 4))
     periodic = (means - means.mean((2, 3), keepdim=True)).square().mean((2, 3))
     share = periodic.mean(1) / error.square().flatten(1).mean(1)

@@ -22,7 +22,7 @@ class UpsamplingAutoencoder(Autoencoder):
         code_size: number of values in the code, at most C * H * W.
         up: how height and width are doubled, a name in `UPSAMPLERS`.
         width: channels between the two doublings.
-        extra: more convolutions of stride 1, so many after the first doubling, and one after the second where there are any.
+        extra: number of convolutions of stride 1 after the first doubling; with any, one follows the second too.
 
     Raises:
         ValueError: a name that is not known, or sizes that do not fit.
