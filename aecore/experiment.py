@@ -14,6 +14,7 @@ from torch import nn
 
 from . import files, losses, processes, profile, runs
 from .data.images import Splits
+from .fingerprints import fingerprint
 from .models import draw_weights
 from .models.autoencoder import evaluating
 from .runs import Run
@@ -30,6 +31,7 @@ def fit(
     loss: str | losses.Loss = "mse",
     name: str | None = None,
     start: str = "seed",
+    numbers_only: bool = False,
 ) -> Run:
     """Return the run of `model` on `data` under `plan`: loaded where it was trained before, else trained now.
 
@@ -48,6 +50,8 @@ def fit(
         loss: a name ("mse", "mae", "bce") or a function of a batch and its reconstructions.
         name: under which the run is stored and looked for, "02-conv"; None stores and looks up nothing.
         start: "seed" as above; "given" keeps the weights that the model comes with.
+        numbers_only: take a published run that comes without its weights: its history is there, and what
+            `run.measure` and `run.score` found. Its model is not, and says so when it is used.
 
     Raises:
         ValueError: shapes or names do not fit.
@@ -59,12 +63,12 @@ def fit(
     loss_function = losses.get(loss)
     _check(model, data, plan := _sized(plan or Plan()), start, name)
     plan = _settled(plan, model, data, loss_function, start, name)
-    wanted = runs.fingerprint(model, data, plan, loss_function, start)
+    wanted = fingerprint(model, data, plan, loss_function, start)
     processes.check_agreement("the training", wanted, "Start every process with the same command and the same data.")
     anew = os.environ.get("AECORE_RETRAIN", "0") not in ("", "0")
-    if name and not anew and (found := _found(name, wanted, model)):
+    if name and not anew and (found := _found(name, wanted, model, numbers_only)):
         profile.log.info(f"loaded {name}: {found.story()}")
-        return _noted(found)
+        return _noted(found, numbers_only)
     checkpoints = _checkpoints(name, wanted, anew)
     if start == "seed":
         draw_weights(model, plan.seed)
@@ -74,11 +78,11 @@ def fit(
     if name:
         profile.log.info(f"trained {name}: {run.seconds:,.0f} s on {run.machine}")
         _store(run, checkpoints)
-    return _noted(run)
+    return _noted(run, numbers_only)
 
 
-def _found(name: str, wanted: str, model: nn.Module) -> Run | None:
-    found = runs.find(name, wanted, model)
+def _found(name: str, wanted: str, model: nn.Module, numbers_only: bool) -> Run | None:
+    found = runs.find(name, wanted, model, numbers_only)
     processes.check_agreement(
         "whether this run is stored", str(found is not None), "AECORE_RUNS must be a folder that all processes share."
     )
@@ -178,7 +182,7 @@ def _settled(plan: Plan, model: nn.Module, data: Splits, loss: losses.Loss, star
     if plan.precision != "auto":
         return plan
     choices = [plan.but(precision=precision) for precision in ("float32", "bfloat16")]
-    known = [name and runs.is_known(name, runs.fingerprint(model, data, choice, loss, start)) for choice in choices]
+    known = [name and runs.is_known(name, fingerprint(model, data, choice, loss, start)) for choice in choices]
     # Of several processes the first one decides: whether to measure, which all must do together, and what holds.
     begun = processes.from_the_first(known.index(True) if True in known else -1)
     if begun >= 0:
@@ -234,9 +238,10 @@ def _check_sizes(model: nn.Module, data: Splits, plan: Plan) -> None:
             raise ValueError(f"plan: sizes: images of {edge}×{edge} do not fit this model: {error}") from error
 
 
-def _noted(run: Run) -> Run:
+def _noted(run: Run, numbers_only: bool) -> Run:
     if run.name:
-        profile.record("run", name=run.name, fingerprint=run.fingerprint, date=run.date, machine=run.machine)
+        facts = {"name": run.name, "fingerprint": run.fingerprint, "date": run.date, "machine": run.machine}
+        profile.record("run", **facts, numbers_only=numbers_only)
     return run
 
 

@@ -115,9 +115,11 @@ def _store_runs(chapter: str, used: list[dict]) -> None:
     """Copy the runs that a chapter used into the package, and remove those of it that it uses no more."""
     import shutil
 
+    # Weights are shipped where any cell asked for them.
+    needed = {fact["name"] for fact in used if not fact.get("numbers_only")}
     for fact in used:
         if _is_own(fact):
-            runs.publish(fact["name"], fact["fingerprint"])
+            runs.publish(fact["name"], fact["fingerprint"], numbers_only=fact["name"] not in needed)
     names = {fact["name"] for fact in used}
     for folder in runs.PUBLISHED.glob(f"{chapter}-*"):
         if folder.name not in names:

@@ -2,19 +2,18 @@
 
 A run is a folder with `run.json` (everything but the weights) and `weights.safetensors`. `run.json` is
 written last and holds the weights' SHA-256 and its own, so a run is complete and unchanged or it does not
-count. No file that is read here can run code.
+count. What was measured on the trained model lies beside them in `measured.json`; a published run may consist of
+this and `run.json` alone, since the weights of many runs would be too large to ship. No file that is read here can run
+code.
 """
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import dataclasses
 import hashlib
-import inspect
 import json
-import linecache
 import os
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,15 @@ import torch
 from torch import nn
 
 from . import files, profile
-from .data.images import Splits
+from .data.images import Images
+from .fingerprints import FORMAT, code_of
+from .metrics import Scores, evaluate
+from .models.autoencoder import evaluating
 from .training import History, Plan
 
-FORMAT = 1  # part of every fingerprint: raise it when the same settings no longer give the same run
 PUBLISHED = Path(__file__).parent / "published"
 LARGEST_PUBLISHED = 2 * 1024 * 1024
+MEASURED = "measured.json"
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Run:
     Args:
         name: chosen by the caller, "02-conv"; may be None for a run that is not stored.
         fingerprint: of everything that the result depends on.
-        model: the trained model.
+        model: the trained model; of a run that was published without its weights, a stand-in that says so.
         plan, loss, history: how it was trained and what happened.
         data: name, number, source, note and fingerprint of the images.
         date: when the training ended, UTC, "2026-11-22 14:03".
@@ -68,6 +70,38 @@ class Run:
         """When, where and how long, in words."""
         return f"trained {self.date[:10]} on {self.machine}, {self.seconds:,.0f} s"
 
+    def measure(self, function: Callable[[nn.Module, Images], object], images: Images) -> object:
+        """Return `function(model, images)`, computed once and then kept with the run.
+
+        So a page can show what was found on a model whose weights are too large to be published. Another function
+        (its code counts), or other images, are measured anew.
+
+        Args:
+            function: takes the trained model, in evaluation, and the images; returns numbers, words, lists or dicts.
+            images: what to measure on.
+
+        Returns:
+            What the function returned, as JSON gives it back: tuples become lists.
+
+        Raises:
+            WeightsNotPublished: this was not measured before, and the weights are not there.
+        """
+        place = own_folder(self.name, self.fingerprint) if self.name else None
+        key = _key_of(function, images)
+        for folder in filter(None, (place, self.name and PUBLISHED / self.name)):
+            if (known := _measured(folder, self)) and key in known:
+                return known[key]["value"]
+        with torch.no_grad(), evaluating(self.model):
+            value = json.loads(json.dumps(function(self.model, images)))
+        if place is not None and (place / "run.json").exists():
+            entry = {"what": function.__name__, "images": images.name, "value": value}
+            _write_measured(place, self, {**_measured(place, self), key: entry})
+        return value
+
+    def score(self, images: Images) -> Scores:
+        """Return the scores of the clipped reconstructions, kept as `measure` keeps them; `each` is empty."""
+        return Scores(**self.measure(_clipped_scores, images), each={})
+
     def facts(self) -> dict:
         """Everything but the weights, ready for JSON."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
@@ -78,37 +112,31 @@ class DamagedRun(OSError):
     """A stored run cannot be read; the message names the file and what is wrong with it."""
 
 
+class WeightsNotPublished(RuntimeError):
+    """A run's numbers were published without its weights, and something asks for these."""
+
+
+class _NoWeights:
+    """Stands where the model of a run without weights would stand, and says so to whoever uses it."""
+
+    def __init__(self, name: str) -> None:
+        self.__dict__["name"] = name
+
+    def __call__(self, *batch) -> None:
+        raise WeightsNotPublished(
+            f"the weights of {self.__dict__['name']!r} are not part of the book, only what was measured on them. To "
+            "train the model anew, leave out numbers_only=True in the call of fit."
+        )
+
+    def __getattr__(self, attribute: str) -> None:
+        if attribute.startswith("__"):  # asked by Python itself, when it copies or prints
+            raise AttributeError(attribute)
+        self()
+
+
 def home() -> Path:
     """Return the folder of one's own runs: `$AECORE_RUNS`, or `~/.cache/aecore/runs`."""
     return Path(os.environ.get("AECORE_RUNS") or Path.home() / ".cache" / "aecore" / "runs")
-
-
-def fingerprint(model: nn.Module, data: Splits, plan: Plan, loss: Callable, start: str) -> str:
-    """Return 64 hexadecimal digits that change with anything that the trained weights depend on."""
-    parts = {
-        "format": FORMAT,
-        "plan": plan.as_dict(),
-        "model": describe(model),
-        "loss": _code_of(loss),
-        "train": data.train.fingerprint,
-        "valid": data.valid.fingerprint,
-        "start": start if start == "seed" else _hash_of_weights(model),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def describe(model: nn.Module) -> str:
-    """Return a model's layers, shapes and, where its classes are the reader's own, their code.
-
-    Classes of torch and of aecore are told by name and settings. A class that is written in a notebook
-    is told by its syntax tree as well: a change to its code makes another run, a change to its comments
-    does not.
-    """
-    own = {type(m) for m in model.modules() if not type(m).__module__.startswith(("torch.", "aecore."))}
-    code = sorted(_code_of(cls) for cls in own)
-    shapes = [f"{name} {tuple(value.shape)}" for name, value in model.state_dict().items()]
-    frozen = [f"{name} is frozen" for name, weight in model.named_parameters() if not weight.requires_grad]
-    return "\n".join([repr(model), *shapes, *frozen, *code])
 
 
 def save(run: Run, folder: Path) -> None:
@@ -152,11 +180,15 @@ def load(folder: Path, model: nn.Module) -> Run:
         content = path.read_bytes()
     except OSError as error:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
-    if hashlib.sha256(content).hexdigest() != facts.pop("weights_sha256"):
+    if hashlib.sha256(content).hexdigest() != facts["weights_sha256"]:
         raise DamagedRun(f"{path} is damaged: its SHA-256 is not the one in run.json")
     model.load_state_dict(unpacked(content))
     model.eval()
-    facts.pop("format")
+    return _run_of(facts, model)
+
+
+def _run_of(facts: dict, model: nn.Module | _NoWeights) -> Run:
+    facts = {name: value for name, value in facts.items() if name not in ("format", "weights_sha256")}
     plan, history = Plan(**facts.pop("plan")), History.from_dict(facts.pop("history"))
     return Run(model=model, plan=plan, history=history, **facts)
 
@@ -180,12 +212,14 @@ def read_facts(folder: Path) -> dict:
     return facts
 
 
-def find(name: str, wanted: str, model: nn.Module) -> Run | None:
+def find(name: str, wanted: str, model: nn.Module, numbers_only: bool = False) -> Run | None:
     """Return the stored run of that name and fingerprint, published ones first, or None.
 
-    A damaged run is reported and passed over; nothing is deleted.
+    A damaged run is reported and passed over; nothing is deleted. A published run without weights is passed over
+    as well, and taken at last where `numbers_only` says that its numbers are enough.
     """
-    for folder in (PUBLISHED / name, own_folder(name, wanted)):
+    places = [PUBLISHED / name, own_folder(name, wanted)]
+    for folder in [place for place in places if not _lacks_weights(place)]:
         if not (folder / "run.json").exists():
             continue
         try:
@@ -193,7 +227,14 @@ def find(name: str, wanted: str, model: nn.Module) -> Run | None:
                 return load(folder, model)
         except DamagedRun as damage:
             profile.log.warning(f"{name}: {damage}; it is not used. Without another copy the run is trained again.")
+    if numbers_only and _lacks_weights(places[0]) and (facts := read_facts(places[0]))["fingerprint"] == wanted:
+        return _run_of(facts, _NoWeights(name))
     return None
+
+
+def _lacks_weights(folder: Path) -> bool:
+    """Whether a run was published with its numbers alone."""
+    return (folder / MEASURED).exists() and not (folder / "weights.safetensors").exists()
 
 
 def is_known(name: str, wanted: str) -> bool:
@@ -214,72 +255,68 @@ def published() -> list[dict]:
     return [read_facts(path.parent) for path in sorted(PUBLISHED.glob("*/run.json"))]
 
 
-def publish(name: str, wanted: str) -> Path:
+def publish(name: str, wanted: str, numbers_only: bool = False) -> Path:
     """Copy a run from one's own store into the package, and return its new folder.
 
+    Args:
+        name, wanted: of the run.
+        numbers_only: leave its weights out, which the chapter does not need.
+
     Raises:
-        ValueError: its weights are too large to be shipped.
+        ValueError: its weights are too large to be shipped, or nothing was measured on a run without them.
         DamagedRun: the run in the store is not whole.
     """
     source, target = own_folder(name, wanted), PUBLISHED / name
     facts, weights = read_facts(source), (source / "weights.safetensors").read_bytes()
-    if len(weights) > LARGEST_PUBLISHED:
-        raise ValueError(f"{name}: its weights have {len(weights):,} bytes, more than {LARGEST_PUBLISHED:,}")
+    if len(weights) > LARGEST_PUBLISHED and not numbers_only:
+        raise ValueError(
+            f"{name}: its weights have {len(weights):,} bytes, more than {LARGEST_PUBLISHED:,}; publish its numbers "
+            "alone, with numbers_only=True in the call of fit"
+        )
     if hashlib.sha256(weights).hexdigest() != facts["weights_sha256"]:
         raise DamagedRun(f"{source / 'weights.safetensors'} is damaged")
-    with files.written_whole(target / "weights.safetensors") as part:
-        part.write_bytes(weights)
+    if numbers_only:
+        if not _measured(source, _run_of(facts, _NoWeights(name))):
+            raise ValueError(f"{name}: nothing was measured on it; a run without weights shows only its run.measure")
+        (target / "weights.safetensors").unlink(missing_ok=True)
+    else:
+        with files.written_whole(target / "weights.safetensors") as part:
+            part.write_bytes(weights)
+    if (source / MEASURED).exists():
+        files.write_text(target / MEASURED, (source / MEASURED).read_text(encoding="utf-8"))
     files.write_text(target / "run.json", (source / "run.json").read_text(encoding="utf-8"))
     return target
 
 
+# ---- what was measured on a run ----
+
+
+def _clipped_scores(model: nn.Module, images: Images) -> dict:
+    scores = dataclasses.asdict(evaluate(model, images, clip=True))
+    del scores["each"]
+    return scores
+
+
+def _key_of(function: Callable, images: Images) -> str:
+    return hashlib.sha256(f"{code_of(function)}\n{images.fingerprint}".encode()).hexdigest()[:16]
+
+
+def _measured(folder: Path, run: Run) -> dict:
+    """Return what was measured on a run, by key; nothing where the file is missing, damaged or of another training."""
+    try:
+        content = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+        right = content.pop("sha256") == _seal(content) and content["fingerprint"] == run.fingerprint
+        return content["values"] if right and content["date"] == run.date else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write_measured(folder: Path, run: Run, values: dict) -> None:
+    content = {"fingerprint": run.fingerprint, "date": run.date, "values": values}
+    text = json.dumps({**content, "sha256": _seal(content)}, indent=1, sort_keys=True)
+    with contextlib.suppress(OSError):  # what cannot be kept is measured again
+        files.write_text(folder / MEASURED, text + "\n")
+
+
 def _seal(facts: dict) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _hash_of_weights(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _code_of(thing) -> str:
-    """Return a name for a function or class; for one that is not aecore's, its code without comments as well.
-
-    Of a function's own code the numbers, words and models count too that it takes from around it:
-    `def loss(x, x_hat): return weight * …` is another loss when `weight` changes.
-    """
-    name = f"{thing.__module__}.{thing.__qualname__}"
-    if thing.__module__.startswith(("torch.", "aecore.")):
-        return name
-    taken = {}
-    if inspect.isfunction(thing):
-        around = inspect.getclosurevars(thing)
-        taken = {**around.globals, **around.nonlocals}
-    values = [f"{key}={_value_of(value, thing)}" for key, value in sorted(taken.items())]
-    return "\n".join([name, _source_of(thing), *values])
-
-
-def _value_of(value: object, user: Callable) -> str:
-    if isinstance(value, bool | int | float | str | tuple):
-        return repr(value)
-    if isinstance(value, nn.Module):
-        return describe(value) + _hash_of_weights(value)
-    return _code_of(value) if inspect.isfunction(value) and value is not user else type(value).__name__
-
-
-def _source_of(thing) -> str:
-    """Return the code of a function or class, without comments and in one layout for all versions of Python."""
-    try:
-        return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(thing))))
-    except SyntaxError as error:
-        raise ValueError(f"{thing.__qualname__}: its code is part of a longer statement; write it as a def") from error
-    except (OSError, TypeError):  # a class from a notebook: Python finds no file for it, but its methods know the cell
-        methods = [method for method in vars(thing).values() if inspect.isfunction(method)]
-        cell = "".join(linecache.getlines(methods[0].__code__.co_filename)) if methods else ""
-        found = [n for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.ClassDef) and n.name == thing.__name__]
-        if not found:
-            raise ValueError(f"{thing.__qualname__}: its code cannot be found; define it in a cell or file") from None
-        return ast.unparse(found[-1])

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -186,6 +187,26 @@ def test_a_stored_run_is_two_files(splits):
 def test_a_run_is_noted_in_the_journal(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
     assert [fact["fingerprint"] for fact in profile.journal()] == [run.fingerprint]
+
+
+@pytest.fixture
+def numbers_published(splits):
+    """A run whose numbers were published without its weights, as a reader without runs of their own has it."""
+    run = fit(linear(), splits, PLAN, name="00-a")
+    scores = run.score(splits.test)
+    runs.publish("00-a", run.fingerprint, numbers_only=True)
+    shutil.rmtree(runs.home())
+    return scores
+
+
+def test_numbers_only_takes_a_published_run_without_weights(splits, numbers_published):
+    assert fit(linear(), splits, PLAN, name="00-a", numbers_only=True).score(splits.test).mse == numbers_published.mse
+    assert not runs.home().exists()
+
+
+def test_whoever_needs_the_weights_trains(splits, numbers_published):
+    run = fit(linear(), splits, PLAN, name="00-a")
+    assert run.model.encode(splits.test.floats()).shape == (len(splits.test), 3)
 
 
 class TestProfiles:

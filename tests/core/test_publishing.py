@@ -201,6 +201,19 @@ class TestRuns:
         publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
         assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
 
+    def test_one_of_which_the_chapter_needs_only_numbers_goes_without_weights(self, splits):
+        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=True)
+        run.score(splits.test)
+        publishing._store_runs("00", profile.journal())
+        assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
+
+    def test_one_cell_that_needs_weights_is_enough(self, splits):
+        for numbers_only in (False, True):
+            run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=numbers_only)
+            run.score(splits.test)
+        publishing._store_runs("00", profile.journal())
+        assert (runs.PUBLISHED / "00-a" / "weights.safetensors").exists()
+
     def test_one_with_other_settings_takes_its_place(self, used, splits):
         publishing._store_runs("00", used)
         profile._journal.clear()

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from torch import nn
 
 from aecore import losses, runs
 from aecore.data import Images, Splits
+from aecore.fingerprints import fingerprint
+from aecore.metrics import evaluate
 from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, draw_weights
 from aecore.training import History, Plan
 
 
 def print_of(splits, model=None, plan=None, loss=losses.mse, start="seed"):
-    return runs.fingerprint(model or LinearAutoencoder((1, 4, 4), 3), splits, plan or Plan(), loss, start)
+    return fingerprint(model or LinearAutoencoder((1, 4, 4), 3), splits, plan or Plan(), loss, start)
 
 
 @pytest.fixture
@@ -102,18 +105,19 @@ class TestFingerprint:
 
     def test_is_the_same_in_every_process(self, python, splits, noise):
         code = (
-            "import torch, aecore as ae; from aecore import runs, losses; from aecore.data import Images, Splits\n"
+            "import torch, aecore as ae; from aecore import losses; from aecore.data import Images, Splits\n"
+            "from aecore.fingerprints import fingerprint\n"
             "i = Images(torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4))\n"
-            "print(runs.fingerprint(ae.models.ConvAutoencoder((1, 4, 4), 3), Splits(i, i, i), ae.Plan(), losses.mse,"
+            "print(fingerprint(ae.models.ConvAutoencoder((1, 4, 4), 3), Splits(i, i, i), ae.Plan(), losses.mse,"
             " 'seed'))"
         )
         assert python(code, PYTHONHASHSEED="1") == python(code, PYTHONHASHSEED="2")
 
     def test_is_what_it_was_when_the_first_runs_were_published(self):
-        """If this fails, published runs are trained again: raise `runs.FORMAT` on purpose, not by accident."""
+        """If this fails, published runs are trained again: raise `fingerprints.FORMAT` on purpose, not by accident."""
         images = Images(torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4))
         data, model = Splits(images, images, images), ConvAutoencoder((1, 4, 4), 3)
-        found = runs.fingerprint(model, data, Plan(), losses.mse, "seed")
+        found = fingerprint(model, data, Plan(), losses.mse, "seed")
         assert found[:16] == "ec629b7156a3cd57"
 
 
@@ -468,6 +472,142 @@ class TestFind:
 
     def test_finds_nothing_in_an_empty_store(self, run):
         assert runs.find("00-a", run.fingerprint, run.model) is None
+
+
+def brightest(model, images):
+    """What a chapter might measure: of each reconstruction the brightest pixel, and how many there are."""
+    x_hat = model(images.floats())
+    return {"each": x_hat.amax((1, 2, 3)).tolist(), "count": len(images)}
+
+
+class TestMeasure:
+    @pytest.fixture
+    def stored(self, run):
+        runs.save(run, runs.own_folder(run.name, run.fingerprint))
+        return run
+
+    @pytest.fixture
+    def numbers(self, stored, noise):
+        """The run as a reader has it, published without weights after something was measured on it."""
+        stored.measure(brightest, noise(5, 1, 4, 4))
+        runs.publish(stored.name, stored.fingerprint, numbers_only=True)
+        shutil.rmtree(runs.own_folder(stored.name, stored.fingerprint))
+        return runs.find(stored.name, stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+
+    def test_gives_what_the_function_gives(self, stored, noise):
+        images = noise(5, 1, 4, 4)
+        stored.model.eval()
+        with torch.no_grad():
+            assert stored.measure(brightest, images) == brightest(stored.model, images)
+
+    def test_measures_in_evaluation_and_leaves_the_mode_as_it_was(self, stored, noise):
+        stored.model.train()
+
+        def mode(model, images):
+            return [model.training, torch.is_grad_enabled()]
+
+        assert (stored.measure(mode, noise(2, 1, 4, 4)), stored.model.training) == ([False, False], True)
+
+    def test_is_not_repeated(self, stored, noise):
+        images, calls = noise(5, 1, 4, 4), []
+
+        def counted(model, images):
+            calls.append(1)
+            return len(calls)
+
+        assert [stored.measure(counted, images) for _ in range(3)] == [1, 1, 1]
+
+    def test_is_repeated_on_other_images(self, stored, noise):
+        first = stored.measure(brightest, noise(5, 1, 4, 4, seed=1))
+        assert stored.measure(brightest, noise(5, 1, 4, 4, seed=2)) != first
+
+    def test_is_repeated_with_another_code_of_the_same_name(self, stored, noise):
+        images = noise(5, 1, 4, 4)
+
+        def first():
+            def found(model, images):
+                return 1
+
+            return found
+
+        def second():
+            def found(model, images):
+                return 2
+
+            return found
+
+        assert [stored.measure(f, images) for f in (first(), second())] == [1, 2]
+
+    def test_of_a_run_without_a_name_is_not_kept(self, run, noise, tmp_path):
+        run.name = None
+        run.measure(brightest, noise(5, 1, 4, 4))
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_text("[]"), lambda path: path.unlink()])
+    def test_is_repeated_where_its_file_is_damaged(self, stored, noise, damage):
+        images = noise(5, 1, 4, 4)
+        right = stored.measure(brightest, images)
+        damage(runs.own_folder(stored.name, stored.fingerprint) / "measured.json")
+        assert stored.measure(brightest, images) == right
+
+    def test_of_an_earlier_training_does_not_count(self, stored, noise):
+        images = noise(5, 1, 4, 4)
+        before = stored.measure(brightest, images)
+        with torch.no_grad():
+            next(stored.model.parameters()).add_(1)
+            for weight in stored.model.decoder.parameters():
+                weight.add_(1)
+        stored.date = "2026-11-23 08:00"
+        runs.save(stored, runs.own_folder(stored.name, stored.fingerprint))
+        assert stored.measure(brightest, images) != before
+
+    def test_the_score_is_that_of_clipped_reconstructions(self, run, noise):
+        images = noise(5, 1, 4, 4)
+        found, wanted = run.score(images), evaluate(run.model, images, clip=True)
+        assert (found.mse, found.psnr_db, found.count) == (wanted.mse, wanted.psnr_db, 5)
+
+    def test_a_run_without_weights_knows_what_was_measured(self, numbers, stored, noise):
+        images = noise(5, 1, 4, 4)
+        with torch.no_grad():
+            assert numbers.measure(brightest, images) == brightest(stored.model.eval(), images)
+
+    def test_a_run_without_weights_has_its_history(self, numbers, run):
+        assert numbers.facts() == run.facts()
+
+    def test_a_run_without_weights_says_so_when_something_new_is_measured(self, numbers, noise):
+        with pytest.raises(runs.WeightsNotPublished, match=r"'00-a' are not part of the book.*numbers_only=True"):
+            numbers.measure(brightest, noise(5, 1, 4, 4, seed=7))
+
+    @pytest.mark.parametrize("use", [lambda m: m(torch.zeros(1, 1, 4, 4)), lambda m: m.encode, lambda m: m.cpu()])
+    def test_a_run_without_weights_says_so_when_its_model_is_used(self, numbers, use):
+        with pytest.raises(runs.WeightsNotPublished):
+            use(numbers.model)
+
+    def test_a_run_without_weights_is_no_answer_to_who_needs_them(self, numbers):
+        assert runs.find("00-a", numbers.fingerprint, ConvAutoencoder((1, 4, 4), 3)) is None
+
+    def test_nor_to_who_asks_for_another_training(self, numbers):
+        assert runs.find("00-a", "e" * 64, ConvAutoencoder((1, 4, 4), 3), numbers_only=True) is None
+
+    def test_own_weights_are_preferred_to_published_numbers(self, numbers, stored):
+        runs.save(stored, runs.own_folder(stored.name, stored.fingerprint))
+        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+        assert isinstance(found.model, ConvAutoencoder)
+
+    def test_a_run_on_which_nothing_was_measured_is_not_published_without_weights(self, stored):
+        with pytest.raises(ValueError, match="00-a: nothing was measured on it"):
+            runs.publish("00-a", stored.fingerprint, numbers_only=True)
+
+    def test_publishing_numbers_removes_weights_that_were_published_before(self, stored, noise):
+        stored.measure(brightest, noise(5, 1, 4, 4))
+        runs.publish("00-a", stored.fingerprint)
+        runs.publish("00-a", stored.fingerprint, numbers_only=True)
+        assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
+
+    def test_publishing_with_weights_takes_the_numbers_along(self, stored, noise):
+        stored.measure(brightest, noise(5, 1, 4, 4))
+        runs.publish("00-a", stored.fingerprint)
+        assert (runs.PUBLISHED / "00-a" / "measured.json").exists()
 
 
 class TestPublish:

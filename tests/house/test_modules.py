@@ -9,8 +9,9 @@ from chapters import ROOT
 
 # Each may import those above it and itself, never one below.
 ORDER = (
-    "files", "processes", "profile", "models", "losses", "alignment", "codec", "data", "metrics", "training", "runs",
-    "experiment", "plots", "interactive", "exercises", "publishing", "course", "cli", "__main__",
+    "files", "processes", "profile", "models", "losses", "alignment", "codec", "data", "metrics", "training",
+    "fingerprints", "runs", "experiment", "plots", "interactive", "exercises", "publishing",
+    "course", "cli", "__main__",
 )  # fmt: skip
 ALONE = {"models", "losses", "alignment", "codec"}
 PACKAGE = ROOT / "aecore"
