@@ -107,7 +107,7 @@ def table(case: dict, with_gpu: bool) -> str:
         cells = [
             _name(name),
             _figures(statistics.median(seconds)),
-            f"{_figures(min(seconds))} – {_figures(max(seconds))}",
+            f"{_figures(min(seconds))}–\u2060{_figures(max(seconds))}",  # the invisible joiner keeps them in one line
             _figures(images_per_second(case, name)),
             _figures(100 * speed_ratio(case, name, FLOOR)),
             _megabytes(found["memory_mb"]),
@@ -187,8 +187,9 @@ def plot(result: dict, path: Path, stamp: str) -> None:
     cases = list(result["cases"].values())
     with plt.rc_context(profile.PLOT_STYLE):
         rows = max(len(case["contestants"]) for case in cases)
-        figure, panels = plt.subplots(1, len(cases), figsize=(4 * len(cases), 0.34 * rows + 1), squeeze=False)
-        for axes, case in zip(panels[0], cases, strict=True):
+        # One below the other: side by side the words would be too small to read on the page.
+        figure, panels = plt.subplots(len(cases), 1, figsize=(6.5, len(cases) * (0.25 * rows + 0.9)), squeeze=False)
+        for axes, case in zip(panels[:, 0], cases, strict=True):
             _draw_case(axes, case)
         figure.suptitle(result["machine"]["name"], fontsize=10)
         with files.written_whole(path) as part:

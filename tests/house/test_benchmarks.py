@@ -261,8 +261,8 @@ def test_table_shows_what_was_measured(case):
     assert report.table(case, with_gpu=False).splitlines() == [
         "| Loop | Seconds per epoch | Range | Images per second | Speed, floor = 100 % | Memory, MB |",
         "| :-- | --: | --: | --: | --: | --: |",
-        "| bare step | 1.10 | 1.00 – 2.00 | 545 | 100 | 100 |",
-        "| `fit` | 1.25 | 1.10 – 2.50 | 480 | 80.0 | 1,101 |",
+        "| bare step | 1.10 | 1.00–\u20602.00 | 545 | 100 | 100 |",
+        "| `fit` | 1.25 | 1.10–\u20602.50 | 480 | 80.0 | 1,101 |",
         "| Fabric | not installed: lightning-fabric |  |  |  |  |",
     ]
 
