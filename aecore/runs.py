@@ -263,7 +263,7 @@ def publish(name: str, wanted: str, numbers_only: bool = False) -> Path:
         numbers_only: leave its weights out, which the chapter does not need.
 
     Raises:
-        ValueError: its weights are too large to be shipped, or nothing was measured on a run without them.
+        ValueError: its weights are too large to be shipped.
         DamagedRun: the run in the store is not whole.
     """
     source, target = own_folder(name, wanted), PUBLISHED / name
@@ -276,14 +276,14 @@ def publish(name: str, wanted: str, numbers_only: bool = False) -> Path:
     if hashlib.sha256(weights).hexdigest() != facts["weights_sha256"]:
         raise DamagedRun(f"{source / 'weights.safetensors'} is damaged")
     if numbers_only:
-        if not _measured(source, _run_of(facts, _NoWeights(name))):
-            raise ValueError(f"{name}: nothing was measured on it; a run without weights shows only its run.measure")
+        run = _run_of(facts, _NoWeights(name))
+        _write_measured(target, run, _measured(source, run))  # also where it is empty: it marks a run without weights
         (target / "weights.safetensors").unlink(missing_ok=True)
     else:
         with files.written_whole(target / "weights.safetensors") as part:
             part.write_bytes(weights)
-    if (source / MEASURED).exists():
-        files.write_text(target / MEASURED, (source / MEASURED).read_text(encoding="utf-8"))
+        if (source / MEASURED).exists():
+            files.write_text(target / MEASURED, (source / MEASURED).read_text(encoding="utf-8"))
     files.write_text(target / "run.json", (source / "run.json").read_text(encoding="utf-8"))
     return target
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import signal
@@ -172,4 +171,4 @@ class State:
 
 def copy_of(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a model's weights and buffers."""
-    return copy.deepcopy(model.state_dict())
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

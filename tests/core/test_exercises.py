@@ -63,9 +63,13 @@ def test_the_answers_of_chapter_2_by_hand():
     assert [BANK[number].answer for number in ("02-1", "02-3")] == [4_616, 451_584]
 
 
+def test_the_answers_of_chapter_3_by_hand():
+    assert [BANK[number].answer for number in ("03-1", "03-3")] == [pytest.approx(23.9794, abs=1e-4), 16]
+
+
 def test_there_are_four_exercises_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
-    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4, "90": 4}
+    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4, "03": 4, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():

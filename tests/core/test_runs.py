@@ -594,9 +594,11 @@ class TestMeasure:
         found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
         assert isinstance(found.model, ConvAutoencoder)
 
-    def test_a_run_on_which_nothing_was_measured_is_not_published_without_weights(self, stored):
-        with pytest.raises(ValueError, match="00-a: nothing was measured on it"):
-            runs.publish("00-a", stored.fingerprint, numbers_only=True)
+    def test_of_a_run_on_which_nothing_was_measured_the_history_is_published(self, stored):
+        runs.publish("00-a", stored.fingerprint, numbers_only=True)
+        shutil.rmtree(runs.own_folder("00-a", stored.fingerprint))
+        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+        assert found.history == stored.history
 
     def test_publishing_numbers_removes_weights_that_were_published_before(self, stored, noise):
         stored.measure(brightest, noise(5, 1, 4, 4))
