@@ -80,7 +80,9 @@ def serious(page, **options) -> list[tuple[str, str]]:
     """Return what axe calls serious or critical on a page, as pairs of a rule and a selector."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    # Without its preload axe does not ask for style sheets, which a browser refuses to hand out for a page from a disk.
+    settings = {"resultTypes": ["violations"], "preload": False, **options}
+    found = Axe().run(page, options=settings).response["violations"]
     return [
         (violation["id"], _selector(node["target"]))
         for violation in found
