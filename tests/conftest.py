@@ -23,7 +23,7 @@ def browser():
     """A started browser; the test is skipped where there is none."""
     path = chromium()
     if path is None:
-        pytest.skip("no Chromium here: install it (Debian: apt-get install chromium) or set AECORE_CHROMIUM to its path")
+        pytest.skip("no Chromium here: install it (Debian: apt install chromium) or set AECORE_CHROMIUM to its path")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,9 +1,9 @@
 """A Sphinx extension: what the theme and its parts get wrong in a page, and no style sheet or template can mend.
 
-- Docutils gives the entries of a list of sources a role of their own (`doc-biblioentry`), which is deprecated and may not
-  stand in a list; then neither the list nor its length is announced. Each entry becomes an item of the list.
-- sphinx-thebe runs cells on a server on the web. This book does not use it, but its script is put into each page, twice,
-  which ends in an error, and names a host of its own. It is left out.
+- Docutils gives the entries of a list of sources a role of their own (`doc-biblioentry`), which is deprecated and may
+  not stand in a list; then neither the list nor its length is announced. Each entry becomes an item of the list.
+- sphinx-thebe runs cells on a server on the web. This book does not use it, but its script is put into each page,
+  twice, which ends in an error, and names a host of its own. It is left out.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 import base64
 import io
 import json
+import os
 import re
-import sys
-import types
+import textwrap
 
 import numpy as np
 import pytest
@@ -501,7 +501,7 @@ class TestDisplay:
 
     @pytest.fixture
     def _kernel(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "IPython", _with_display(types.SimpleNamespace(kernel=object())))
+        monkeypatch.setattr(live, "_has_kernel", lambda: True)  # TestNotebook has a real one
 
     @pytest.fixture
     def _reader(self, monkeypatch):
@@ -558,12 +558,33 @@ class TestDisplay:
         assert python(code) == "set()"
 
 
-def _with_display(shell):
-    """Return an IPython whose `get_ipython()` is `shell`."""
-    import IPython
+class TestNotebook:
+    """A real kernel, as a reader's Jupyter and as `aecore publish` start it."""
 
-    fake = types.ModuleType("IPython")
-    fake.__path__ = IPython.__path__
-    fake.get_ipython = lambda: shell
-    fake.display = IPython.display
-    return fake
+    CELL = """\
+        import torch, aecore as ae
+        from aecore.data import Images
+        x = Images(torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8), torch.arange(20) % 2)
+        ae.interactive.code(ae.models.DenseAutoencoder((1, 4, 4), 2, (8,)), x)
+    """
+
+    def executed(self, folder, **environment):
+        """Return the notebook with its outputs."""
+        import nbformat
+        from nbclient import NotebookClient
+
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(self.CELL))])
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | environment
+        NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": folder}}).execute(env=env)
+        return book
+
+    def test_in_jupyter_the_controls_stand_below_the_figure(self, tmp_path):
+        first, second = self.executed(tmp_path).cells[0].outputs
+        assert first.data.keys() == {"text/html", "text/plain"}
+        assert "application/vnd.jupyter.widget-view+json" in second.data
+
+    def test_a_published_notebook_holds_the_figure_and_nothing_of_widgets(self, tmp_path):
+        book = self.executed(tmp_path, AECORE_JOURNAL=str(tmp_path / "journal"))
+        (output,) = book.cells[0].outputs
+        assert output.data.keys() == {"text/html", "text/plain"}
+        assert "widgets" not in book.metadata
