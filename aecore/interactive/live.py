@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..data.images import Images
 from .coder import USED, Coder, class_name, one_of_each
-from .sheet import png, to_bytes
+from .sheet import data_uri, png, to_bytes
 
 # Beyond so many values a reader moves no single one with sense.
 MOST_SLIDERS = 64
-_EDGE = 224  # pixels that the picture has on the screen, at least
+_EDGE = 224  # pixels that the picture is wide on the screen
 
 
 def wanted() -> str:
@@ -54,7 +54,7 @@ class Panel:
 
     Attributes:
         sliders: one for each code value, or none where there are more than 64.
-        picture: the decoded image.
+        picture: the decoded image, as HTML.
         example: the list of examples.
         back: the button to the mean code.
         box: all of it, to be displayed.
@@ -66,13 +66,14 @@ class Panel:
         self.coder = coder
         images = images[:USED]
         examples = one_of_each(images, 10)
-        self.codes, self.mean = coder.encode(examples), coder.encode(images).mean(0)
-        self.picture = widgets.Image(format="png")
+        all_codes = coder.encode(images)
+        self.codes, self.mean = coder.encode(examples), all_codes.mean(0)
+        self.picture = widgets.HTML()  # and not Image, which has no alt text and would blur what it enlarges
         names = [_example(examples, i) for i in range(len(examples))]
         self.example = widgets.Dropdown(options=[("–", None), *((n, i) for i, n in enumerate(names))])
         self.example.description = "start from"
         self.back = widgets.Button(description="mean code", tooltip="set every value to its mean over the images")
-        self.sliders = self._sliders(coder.encode(images)) if coder.size <= MOST_SLIDERS else []
+        self.sliders = self._sliders(all_codes) if coder.size <= MOST_SLIDERS else []
         self.example.observe(lambda change: self._start(change["new"]), names="value")
         self.back.on_click(lambda _button: self._reset())
         self.box = self._arranged()
@@ -104,16 +105,21 @@ class Panel:
     def _arranged(self):
         import ipywidgets as widgets
 
-        columns = widgets.Layout(grid_template_columns="repeat(auto-fill, minmax(300px, 1fr))", width="100%")
-        note = f"with the model itself: all {self.coder.size} code values"
+        note = f"<b>With the model itself</b>: all {self.coder.size} code values"
         if not self.sliders:
-            note = f"with the model itself; its {self.coder.size} code values are too many for sliders"
-        head = widgets.HBox([widgets.Label(note), self.example, self.back])
-        head.layout.flex_flow = "row wrap"
-        return widgets.VBox([head, self.picture, widgets.GridBox(self.sliders, layout=columns)])
+            note = f"<b>With the model itself</b>; its {self.coder.size} code values are too many for sliders"
+        head = widgets.HBox([widgets.HTML(note), self.example, self.back])
+        columns = widgets.GridBox(self.sliders)
+        columns.layout = widgets.Layout(
+            grid_template_columns="repeat(auto-fill, minmax(280px, 1fr))", align_content="flex-start", flex="1 1 280px"
+        )
+        body = widgets.HBox([self.picture, columns])
+        head.layout.flex_flow = body.layout.flex_flow = "row wrap"  # on a narrow page one below the other
+        return widgets.VBox([head, body])
 
     def _moved(self, _change) -> None:
         if self._drawing:
+            self.example.value = None  # it is that image's code no more, and may be chosen again
             self._draw(torch.tensor([slider.value for slider in self.sliders]))
 
     def _start(self, which: int | None) -> None:
@@ -125,9 +131,11 @@ class Panel:
         self.set(self.mean)
 
     def _draw(self, code: Tensor) -> None:
-        pixels = to_bytes(self.coder.decode(code[None]))[0]
-        times = -(-_EDGE // pixels.shape[2])  # enlarged here, since a notebook would blur it
-        self.picture.value = png(pixels.repeat_interleave(times, 1).repeat_interleave(times, 2))
+        content = png(to_bytes(self.coder.decode(code[None]))[0])
+        self.picture.value = (
+            f'<img src="{data_uri(content)}" alt="the image that the model decodes from the code at the sliders" '
+            f'style="image-rendering: pixelated; width: {_EDGE}px; max-width: none">'
+        )
 
 
 def panel(coder: Coder, images: Images):

@@ -60,11 +60,9 @@ def data_of(figure):
     return json.JSONDecoder().raw_decode(figure.html, start)[0]
 
 
-def pixels(uri_or_png):
-    """Return a PNG's bytes as an array (H, W) or (H, W, C)."""
-    content = uri_or_png
-    if isinstance(content, str):
-        content = base64.b64decode(content.removeprefix("data:image/png;base64,"))
+def pixels(uri):
+    """Return the bytes of a PNG in an address as an array (H, W) or (H, W, C)."""
+    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
@@ -420,8 +418,8 @@ class TestPanel:
         return live.Panel(coder.Coder(self.model, images), images)
 
     def shown(self, panel):
-        """Return the picture in the size that the model gave it."""
-        return pixels(panel.picture.value)[::28, ::28]  # 8 pixels enlarged to 224
+        """Return the picture that the controls show."""
+        return pixels(re.search('src="([^"]+)" alt="the image that the model', panel.picture.value)[1])
 
     @pytest.mark.parametrize("code_size", [1, 2, 10, 32])
     def test_has_a_slider_for_every_code_value(self, images, code_size):
@@ -451,6 +449,14 @@ class TestPanel:
             "image of class ant", "image of class bee", "image of class cat",
         ]  # fmt: skip
 
+    def test_an_example_can_be_chosen_again_after_a_slider_was_moved(self, images):
+        panel = self.panel(images)
+        panel.example.value = 1
+        before = panel.picture.value
+        panel.sliders[0].value = panel.sliders[0].max
+        panel.example.value = 1
+        assert panel.picture.value == before
+
     def test_goes_back_to_the_mean_code(self, images):
         panel = self.panel(images)
         before = panel.picture.value
@@ -478,7 +484,7 @@ class TestPanel:
     def test_of_sizes_changes_with_the_chosen_size(self, images):
         coders = {size: coder.Coder(make(size), images) for size in (1, 4)}
         choice, stack = live.panels(coders, images).children
-        sliders = lambda: len(stack.children[0].children[-1].children)  # noqa: E731
+        sliders = lambda: len(stack.children[0].children[1].children[1].children)  # noqa: E731
         assert sliders() == 1
         choice.value = 1
         assert sliders() == 4
