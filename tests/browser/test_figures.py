@@ -318,8 +318,9 @@ def test_what_changed_is_announced(show, kind):
 def test_focus_is_seen(show, kind):
     visited = show(kind)
     visited.page.keyboard.press("Tab")
-    width = "place => getComputedStyle(place.shadowRoot.activeElement).outlineWidth"
-    assert place(visited).evaluate(width) == "3px"
+    ring = "place => { const { outlineStyle, outlineWidth } = getComputedStyle(place.shadowRoot.activeElement);"
+    ring += " return `${outlineStyle} ${outlineWidth}`; }"
+    assert place(visited).evaluate(ring) == "solid 3px"
 
 
 @pytest.mark.parametrize("kind", KINDS)
