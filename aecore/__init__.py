@@ -28,7 +28,7 @@ _WHERE = {
     "summary": "models",
     "table": "plots",
 }
-_MODULES = ("data", "losses", "metrics", "models", "plots", "profile", "runs", "training")
+_MODULES = ("data", "interactive", "losses", "metrics", "models", "plots", "profile", "runs", "training")
 
 __all__ = [*_WHERE, *_MODULES]
 

@@ -1,0 +1,283 @@
+// A figure that a reader moves. All pictures were decoded when the page was made and lie side by side in one image,
+// the sheet; this script only chooses which of them to show. It needs nothing else: no library, no network, no kernel.
+//
+// `key` names the figure's place in the page (data-aecore="…"), `data` says what it shows, `css` how it looks.
+function aecoreFigure(key, data, css) {
+  "use strict";
+  let made = 0; // controls so far; a name that a label points to holds inside its own shadow root only
+
+  // The same figure may stand on a page twice, with two scripts: each place is taken once, by whichever comes first.
+  for (const place of document.querySelectorAll(`[data-aecore="${key}"]:not([data-moves])`)) {
+    place.dataset.moves = "";
+    const sheet = new Image();
+    sheet.onload = () => {
+      const style = document.createElement("style");
+      style.textContent = css;
+      const figure = { code: codeFigure, sizes: sizesFigure, walk: walkFigure }[data.kind](sheet);
+      // A shadow root takes the place of the still picture, and keeps the page's style sheets out.
+      place.attachShadow({ mode: "open" }).append(style, figure);
+    };
+    sheet.src = data.sheet;
+  }
+
+  // ---- the three figures ----
+
+  // One or two code values: the picture that belongs to them, and where the codes of real images lie.
+  function codeFigure(sheet) {
+    const at = [...data.start];
+    const picture = canvas();
+    const said = element("output", { className: "said", "aria-live": "polite" });
+    const sliders = data.axes.map((axis, d) => slider(axis.label, axis.values.length, at[d], (step) => move(d, step)));
+    const plot = data.axes.length === 2 ? plane(moveTo) : rows(moveTo);
+
+    function moveTo(fractions) {
+      fractions.forEach((fraction, d) => (at[d] = nearestStep(fraction, data.axes[d].values.length)));
+      show();
+    }
+    function move(d, step) {
+      at[d] = step;
+      show();
+    }
+    function show() {
+      const words = data.axes.map((axis, d) => number(axis.values[at[d]], axis.digits));
+      sliders.forEach((one, d) => one.set(at[d], words[d]));
+      plot.set(at.map((step, d) => step / (data.axes[d].values.length - 1)));
+      draw(picture, sheet, at[0] + (at.length === 2 ? at[1] * data.axes[0].values.length : 0));
+      const where = data.axes.map((axis, d) => `${axis.name} = ${words[d]}`).join(", ");
+      describe(picture, `image decoded from the code ${where}`);
+      said.value = closest();
+    }
+    function closest() {
+      if (data.classes.length < 2) return "";
+      const here = data.axes.map((axis, d) => axis.values[at[d]]);
+      const distance = (one) => Math.hypot(...one.mean.map((value, d) => value - here[d]));
+      const nearest = data.classes.reduce((a, b) => (distance(b) < distance(a) ? b : a));
+      return `Of the mean codes of the classes, that of “${nearest.name}” is closest.`;
+    }
+
+    const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, said);
+    const first = sliders[0].row;
+    const boxed = data.axes.length === 2
+      ? [plot.box, first, sliders[1].row]
+      : [element("div", { className: "with-names" }, plot.names, plot.box, first)];
+    const right = element("div", { className: "controls" }, ...boxed);
+    show();
+    return group(element("div", { className: "stage" }, left, right));
+  }
+
+  // The same images from codes of several sizes.
+  function sizesFigure(sheet) {
+    const count = data.count;
+    const pairs = Array.from({ length: count }, (_, i) => {
+      const original = canvas();
+      draw(original, sheet, i);
+      describe(original, `original ${data.names[i]}`);
+      return { original, copy: canvas() };
+    });
+    const said = element("output", { className: "said", "aria-live": "polite" });
+    const one = slider("values in the code", data.sizes.length, data.start, show);
+    const ticks = element("div", { className: "ticks", "aria-hidden": "true" }, ...data.sizes.map((size) => element("span", {}, `${size}`)));
+
+    function show(step) {
+      one.set(step, `${data.sizes[step]}`);
+      pairs.forEach((pair, i) => {
+        draw(pair.copy, sheet, count * (step + 1) + i);
+        describe(pair.copy, `${data.names[i]} from ${data.sizes[step]} code values`);
+      });
+      said.value = data.said[step];
+    }
+    show(data.start);
+    const grid = pairs.map((pair) => element("div", {}, pair.original, pair.copy));
+    return group(one.row, ticks, element("div", { className: "pairs" }, ...grid), said);
+  }
+
+  // From one image to another: mixed codes, decoded, and below them mixed pixels.
+  function walkFigure(sheet) {
+    const at = { from: data.start, to: data.end, step: (data.steps - 1) >> 1 };
+    const [codes, pixels, codeFilm, pixelFilm] = [canvas(), canvas(), canvas(data.steps), canvas(data.steps)];
+    const frame = element("div", { className: "frame" });
+    const said = element("output", { className: "said", "aria-live": "polite" });
+    const choices = element("div", { className: "choices" },
+      select("from", data.names, at.from, (i) => { at.from = i; show(); }),
+      select("to", data.names, at.to, (i) => { at.to = i; show(); }));
+    const one = slider("share of the second image", data.steps, at.step, (step) => { at.step = step; show(); });
+
+    function show() {
+      const share = at.step / (data.steps - 1);
+      for (let step = 0; step < data.steps; step++) {
+        draw(codeFilm, sheet, mixedCode(step), step);
+        crossFade(pixelFilm, sheet, step / (data.steps - 1), step);
+      }
+      draw(codes, sheet, mixedCode(at.step));
+      crossFade(pixels, sheet, share, 0);
+      frame.style.width = `${100 / data.steps}%`;
+      frame.style.left = `${(100 * at.step) / data.steps}%`;
+      const percent = `${Math.round(100 * share)} %`;
+      one.set(at.step, percent);
+      const ends = `${data.names[at.from]} to ${data.names[at.to]}`;
+      describe(codes, `decoded from the mixed code, ${ends}, ${percent} of the way`);
+      describe(pixels, `mixed pixels, ${ends}, ${percent} of the way`);
+      describe(codeFilm, `all steps from ${ends}, codes mixed`);
+      describe(pixelFilm, `all steps from ${ends}, pixels mixed`);
+      said.value = `From ${ends}: ${percent} of the way.`;
+    }
+    // On the sheet: the decoded examples, the examples themselves, then what lies between each two of them.
+    function mixedCode(step) {
+      if (step === 0 || at.from === at.to) return at.from;
+      if (step === data.steps - 1) return at.to;
+      const [low, high] = [Math.min(at.from, at.to), Math.max(at.from, at.to)];
+      const n = data.names.length;
+      const pair = low * n - (low * (low + 1)) / 2 + (high - low - 1); // (0,1), (0,2), …, (1,2), …
+      const forth = at.from < at.to ? step : data.steps - 1 - step;
+      return 2 * n + pair * (data.steps - 2) + forth - 1;
+    }
+    function crossFade(target, sheet, share, place) {
+      const pen = target.getContext("2d");
+      draw(target, sheet, data.names.length + at.from, place);
+      pen.globalAlpha = share;
+      draw(target, sheet, data.names.length + at.to, place);
+      pen.globalAlpha = 1;
+    }
+    function named(words, picture) {
+      return element("div", {}, element("div", { className: "name" }, words), picture);
+    }
+    show();
+    return group(choices, element("div", { className: "both" }, named("codes mixed", codes), named("pixels mixed", pixels)),
+      one.row, element("div", { className: "film" }, codeFilm, pixelFilm, frame), said);
+  }
+
+  // ---- what they are built from ----
+
+  // The plane of two code values: a dot for each image, the name of each class at its mean.
+  function plane(moveTo) {
+    const dots = data.points.map(([x, y, c]) => spot("dot", fraction(x, 0), fraction(y, 1), { background: colour(c) }));
+    const means = data.classes.map((one, c) => {
+      const label = spot("class", fraction(one.mean[0], 0), fraction(one.mean[1], 1), { borderColor: colour(c) });
+      label.textContent = one.name;
+      return label;
+    });
+    const mark = spot("mark", 0, 0, {});
+    const area = element("div", { className: "area" }, ...dots, ...means, mark);
+    const box = element("div", { className: "plot plane", "aria-hidden": "true" }, area);
+    drag(box, area, moveTo);
+    return { box, set: ([x, y]) => put(mark, x, y) };
+  }
+
+  // The line of one code value, once for each class: a stroke for each image.
+  function rows(moveTo) {
+    const count = Math.max(1, data.classes.length);
+    const strokes = data.points.map(([x, c]) => {
+      const stroke = spot("dot", fraction(x, 0), 0, { background: colour(c) });
+      stroke.style.top = `${(100 * (c + 0.21)) / count}%`;
+      stroke.style.height = `${58 / count}%`;
+      return stroke;
+    });
+    const mark = spot("mark", 0, 1, {});
+    const area = element("div", { className: "area" }, ...strokes, mark);
+    const box = element("div", { className: "plot rows", "aria-hidden": "true" }, area);
+    box.style.height = `${Math.max(2, 1.15 * count)}em`;
+    drag(box, area, ([x]) => moveTo([x]));
+    const names = data.classes.map((one) => element("span", {}, one.name));
+    return { box, names: element("div", { className: "names", "aria-hidden": "true" }, ...names), set: ([x]) => (mark.style.left = `${100 * x}%`) };
+  }
+
+  // A slider with its name and value in words. Its keys are the browser's own: arrows, Page up and down, Home, End.
+  function slider(name, steps, start, changed) {
+    const id = `slider-${++made}`;
+    const input = element("input", { type: "range", id, min: 0, max: steps - 1, step: 1, value: start });
+    // The slider says its value by itself; read out once more by the output it would only disturb.
+    const value = element("output", { "aria-hidden": "true", "aria-live": "off" });
+    const row = element("div", { className: "control" }, element("label", { htmlFor: id }, name), value, input);
+    input.addEventListener("input", () => changed(Number(input.value)));
+    const set = (step, words) => {
+      input.value = step;
+      input.setAttribute("aria-valuetext", words);
+      value.value = words;
+    };
+    return { row, set };
+  }
+
+  function select(name, words, start, changed) {
+    const options = words.map((word, i) => element("option", { value: i, selected: i === start }, word));
+    const id = `select-${++made}`;
+    const box = element("select", { id }, ...options);
+    box.addEventListener("change", () => changed(Number(box.value)));
+    return element("div", {}, element("label", { htmlFor: id }, name), box);
+  }
+
+  // Call `moveTo` with the place of the pointer in `area`, as fractions from the left and from below.
+  function drag(box, area, moveTo) {
+    const follow = (event) => {
+      const frame = area.getBoundingClientRect();
+      moveTo([(event.clientX - frame.left) / frame.width, (frame.bottom - event.clientY) / frame.height]);
+    };
+    box.addEventListener("pointerdown", (event) => {
+      box.setPointerCapture(event.pointerId);
+      follow(event);
+    });
+    box.addEventListener("pointermove", (event) => box.hasPointerCapture(event.pointerId) && follow(event));
+  }
+
+  // ---- small tools ----
+
+  function group(...parts) {
+    const hint = element("p", { className: "hint" }, data.hint);
+    return element("div", { className: "figure", role: "group", "aria-label": data.title }, hint, ...parts);
+  }
+
+  function element(tag, properties, ...children) {
+    const one = document.createElement(tag);
+    for (const [name, value] of Object.entries(properties)) {
+      if (name in one) one[name] = value;
+      else one.setAttribute(name, value);
+    }
+    one.append(...children);
+    return one;
+  }
+
+  function canvas(places = 1) {
+    return element("canvas", { width: data.width * places, height: data.height, role: "img" });
+  }
+
+  function describe(picture, words) {
+    picture.setAttribute("aria-label", words);
+  }
+
+  // Draw picture number `index` of the sheet; `place` counts pictures from the left edge of the canvas.
+  function draw(target, sheet, index, place = 0) {
+    const [w, h] = [data.width, data.height];
+    const [x, y] = [(index % data.columns) * w, Math.floor(index / data.columns) * h];
+    target.getContext("2d").drawImage(sheet, x, y, w, h, place * w, 0, w, h);
+  }
+
+  function spot(name, x, y, style) {
+    const one = element("span", { className: name });
+    Object.assign(one.style, style);
+    put(one, x, y);
+    return one;
+  }
+
+  function put(one, x, y) {
+    one.style.left = `${(100 * x).toFixed(2)}%`;
+    one.style.top = `${(100 * (1 - y)).toFixed(2)}%`;
+  }
+
+  function fraction(value, d) {
+    const values = data.axes[d].values;
+    return (value - values[0]) / (values[values.length - 1] - values[0]);
+  }
+
+  function nearestStep(fraction, steps) {
+    return Math.round(Math.min(1, Math.max(0, fraction)) * (steps - 1));
+  }
+
+  function number(value, digits) {
+    return value.toFixed(digits).replace("-", "−");
+  }
+
+  // Colours that are told apart by most eyes; the name at each class says the same without them.
+  function colour(c) {
+    const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#aa4499", "#44aa99", "#b0a000"];
+    return `color-mix(in srgb, ${colours[c % colours.length]} 85%, currentColor)`; // brighter in the dark
+  }
+}

@@ -1,0 +1,163 @@
+"""The controls that need a kernel: any code, decoded by the model itself at the moment it is set."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..data.images import Images
+from .coder import USED, Coder, class_name, one_of_each
+from .sheet import data_uri, png, to_bytes
+
+# Beyond so many values a reader moves no single one with sense.
+MOST_SLIDERS = 64
+_EDGE = 224  # pixels that the picture is wide on the screen
+
+
+def wanted() -> str:
+    """Return whether the controls are "shown", made and drawn "once" without being shown, or "no".
+
+    They are shown where a kernel answers. A notebook that is being published keeps none, since a page has no kernel.
+    Under test they are made and drawn with their defaults. `AECORE_WIDGETS` (1 or 0) overrules all of it.
+    """
+    said = os.environ.get("AECORE_WIDGETS", "").strip()
+    if said not in ("", "0", "1"):
+        raise ValueError(f"AECORE_WIDGETS: wanted 1 (show the controls) or 0 (do not), got {said!r}")
+    if said:
+        return "shown" if said == "1" else "no"
+    if "AECORE_JOURNAL" in os.environ or not _has_kernel() or importlib.util.find_spec("ipywidgets") is None:
+        return "no"
+    return "once" if _is_under_test() else "shown"
+
+
+def _is_under_test() -> bool:
+    # nbval starts its kernels from pytest, and they inherit this.
+    return bool({"PYTEST_VERSION", "PYTEST_CURRENT_TEST"} & os.environ.keys())
+
+
+def _has_kernel() -> bool:
+    ipython = sys.modules.get("IPython")  # a kernel has imported it long ago
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+
+
+class Panel:
+    """A slider for each code value, the decoded picture, a list of examples to start from, a way back.
+
+    Args:
+        coder: the model.
+        images: their codes give the sliders' ranges; the first of each class are the examples.
+
+    Attributes:
+        sliders: one for each code value, or none where there are more than 64.
+        picture: the decoded image, as HTML.
+        example: the list of examples.
+        back: the button to the mean code.
+        box: all of it, to be displayed.
+    """
+
+    def __init__(self, coder: Coder, images: Images) -> None:
+        import ipywidgets as widgets
+
+        self.coder = coder
+        images = images[:USED]
+        examples = one_of_each(images, 10)
+        all_codes = coder.encode(images)
+        self.codes, self.mean = coder.encode(examples), all_codes.mean(0)
+        self.picture = widgets.HTML()  # and not Image, which has no alt text and would blur what it enlarges
+        names = [_example(examples, i) for i in range(len(examples))]
+        self.example = widgets.Dropdown(options=[("–", None), *((n, i) for i, n in enumerate(names))])
+        self.example.description = "start from"
+        self.back = widgets.Button(description="mean code", tooltip="set every value to its mean over the images")
+        self.sliders = self._sliders(all_codes) if coder.size <= MOST_SLIDERS else []
+        self.example.observe(lambda change: self._start(change["new"]), names="value")
+        self.back.on_click(lambda _button: self._reset())
+        self.box = self._arranged()
+        self.set(self.mean)
+
+    def set(self, code: Tensor) -> None:
+        """Set all values at once, and draw once."""
+        self._drawing = False
+        for slider, value in zip(self.sliders, code.tolist(), strict=False):
+            slider.value = value
+        self._drawing = True
+        self._draw(code)
+
+    def _sliders(self, codes: Tensor) -> list:
+        import ipywidgets as widgets
+
+        # Somewhat more than where the codes lie, so that a reader can leave the known.
+        low, high = codes.amin(0), codes.amax(0)
+        margin = (high - low).clamp(min=1e-3) * 0.1
+        sliders = []
+        for i, (start, end) in enumerate(zip((low - margin).tolist(), (high + margin).tolist(), strict=True)):
+            slider = widgets.FloatSlider(min=start, max=end, value=(start + end) / 2, step=(end - start) / 500)
+            slider.description = f"z{_below(i + 1)}"
+            slider.readout_format = ".3g"
+            slider.observe(self._moved, names="value")
+            sliders.append(slider)
+        return sliders
+
+    def _arranged(self):
+        import ipywidgets as widgets
+
+        note = f"<b>With the model itself</b>: all {self.coder.size} code values"
+        if not self.sliders:
+            note = f"<b>With the model itself</b>; its {self.coder.size} code values are too many for sliders"
+        head = widgets.HBox([widgets.HTML(note), self.example, self.back])
+        columns = widgets.GridBox(self.sliders)
+        columns.layout = widgets.Layout(
+            grid_template_columns="repeat(auto-fill, minmax(280px, 1fr))", align_content="flex-start", flex="1 1 280px"
+        )
+        body = widgets.HBox([self.picture, columns])
+        head.layout.flex_flow = body.layout.flex_flow = "row wrap"  # on a narrow page one below the other
+        return widgets.VBox([head, body])
+
+    def _moved(self, _change) -> None:
+        if self._drawing:
+            self.example.value = None  # it is that image's code no more, and may be chosen again
+            self._draw(torch.tensor([slider.value for slider in self.sliders]))
+
+    def _start(self, which: int | None) -> None:
+        if which is not None:
+            self.set(self.codes[which])
+
+    def _reset(self) -> None:
+        self.example.value = None
+        self.set(self.mean)
+
+    def _draw(self, code: Tensor) -> None:
+        content = png(to_bytes(self.coder.decode(code[None]))[0])
+        self.picture.value = (
+            f'<img src="{data_uri(content)}" alt="the image that the model decodes from the code at the sliders" '
+            f'style="image-rendering: pixelated; width: {_EDGE}px; max-width: none">'
+        )
+
+
+def panel(coder: Coder, images: Images):
+    """Return the controls of one model, ready to be displayed."""
+    return Panel(coder, images).box
+
+
+def panels(coders: Mapping[int, Coder], images: Images):
+    """Return the controls of several models, by code size, with a list to choose the size from."""
+    import ipywidgets as widgets
+
+    boxes = [panel(coder, images) for coder in coders.values()]
+    choice = widgets.Dropdown(options=[(str(size), i) for i, size in enumerate(coders)], description="code size")
+    stack = widgets.VBox([boxes[0]])
+    choice.observe(lambda change: setattr(stack, "children", (boxes[change["new"]],)), names="value")
+    return widgets.VBox([choice, stack])
+
+
+def _example(images: Images, i: int) -> str:
+    return f"image {i + 1}" if images.labels is None else f"image of class {class_name(images, int(images.labels[i]))}"
+
+
+def _below(number: int) -> str:
+    """Return a number in subscript digits."""
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
