@@ -14,8 +14,6 @@ from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, Strid
 BATCH_SIZE = 128
 LR = 1e-3
 SEED = 0
-# A step at this learning rate moves a weight by about as much, so other work shows far above these.
-SAME_WEIGHTS = {"cpu": 1e-5, "cuda": 1e-4, "mps": 1e-4}
 
 
 @dataclass(frozen=True)

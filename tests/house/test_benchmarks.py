@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from aecore import files, profile
 from benchmarks import cases, contestants, machine, measure, report, worker
 from benchmarks.__main__ import main
-from benchmarks.cases import CASES, SAME_WEIGHTS, check_tasks
+from benchmarks.cases import CASES, check_tasks
 from benchmarks.claims import AIM, CLAIMS, Claim
 from benchmarks.contestants import CONTESTANTS, FLOOR, Contestant
 from chapters import ROOT
@@ -24,9 +24,6 @@ PAGE = (ROOT / "book" / "speed.md").read_text(encoding="utf-8")
 RESULTS = report.load()
 PEERS = {"accelerate", "lightning-fabric", "pytorch-lightning"}
 HERE = [one for one in CONTESTANTS.values() if not one.packages and one.exact]
-# A linear layer adds in one order whoever calls it. Convolutions in two memory layouts add in two, and ten steps of
-# Adam carry that to 8e-7; a step too many or too few shows as 1e-3.
-LIMITS = {"linear": 1e-6, "conv": SAME_WEIGHTS["cpu"], "colour": SAME_WEIGHTS["cpu"]}
 
 
 @pytest.fixture(autouse=True)
@@ -54,13 +51,11 @@ def published(only_real=False):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("number", [0, 1], ids=["one batch of all images", "equal images, a smaller last batch"])
 def test_contestants_end_with_the_same_weights(case, number):
-    device = profile.device()
-    task = check_tasks(case, device)[number]
-    limit = LIMITS[case.name] if device.type == "cpu" else SAME_WEIGHTS[device.type]
-    wanted = trained(CONTESTANTS[FLOOR], task)
-    off = {one.name: measure.furthest(trained(one, task), wanted) for one in HERE}
+    task = check_tasks(case, profile.device())[number]
+    start, wanted = measure.flat(task.model().state_dict()), trained(CONTESTANTS[FLOOR], task)
+    off = {one.name: measure.share_of_way(trained(one, task), wanted, start) for one in HERE}
     assert {"fit", "tutorial loop", "tutorial loop, 2 workers"} <= off.keys()
-    assert {name: value for name, value in off.items() if not value <= limit} == {}
+    assert {name: value for name, value in off.items() if not value <= measure.SAME_WAY} == {}
 
 
 def test_check_tasks_have_the_steps_that_their_images_and_epochs_ask_for():
@@ -118,7 +113,7 @@ def test_honest_contestants_are_admitted(tmp_path):
 
 @pytest.mark.parametrize("prepare", [less_work, drops_last_batch, leaves_out_an_image, other_first_weights])
 def test_contestant_that_does_other_work_is_refused(prepare, tmp_path):
-    with pytest.raises(measure.OtherWork, match=r"cheat: after \d+ steps of linear it is .* wanted at most 1e-0[45]"):
+    with pytest.raises(measure.OtherWork, match=r"cheat: after \d+ steps of linear it is .* wanted at most 0.01"):
         checked(CASES["linear"], Contestant("cheat", prepare), folder=tmp_path)
 
 
@@ -126,7 +121,7 @@ def test_contestant_that_rounds_and_does_less_is_refused(tmp_path):
     def less(task):
         return CONTESTANTS["fit, bfloat16"].prepare(dataclasses.replace(task, epochs=task.epochs - 1))
 
-    with pytest.raises(measure.OtherWork, match="as a share of the way"):
+    with pytest.raises(measure.OtherWork, match="of the way from where the bare step ends, wanted at most 0.25"):
         checked(CASES["conv"], Contestant("cheat", less, exact=False), folder=tmp_path)
 
 
