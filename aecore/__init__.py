@@ -1,10 +1,10 @@
 """aecore: the small package under the book on image compression with autoencoders.
 
-    import aecore as ae
+import aecore as ae
 
-    mnist = ae.load("mnist")
-    run = ae.fit(ae.models.LinearAutoencoder(mnist.shape, 32), mnist, ae.Plan(epochs=5), name="mine")
-    print(ae.evaluate(run.model, mnist.test))
+mnist = ae.load("mnist")
+run = ae.fit(ae.models.LinearAutoencoder(mnist.shape, 32), mnist, ae.Plan(epochs=5), name="mine")
+print(ae.evaluate(run.model, mnist.test))
 """
 
 from __future__ import annotations

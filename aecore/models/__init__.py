@@ -9,6 +9,7 @@ from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .linear import LinearAutoencoder
+from .principal import PCAStartAutoencoder
 from .summary import Summary, count_weights, summary
 
 MODELS: dict[str, type[Autoencoder]] = {
@@ -40,6 +41,7 @@ __all__ = [
     "ConvAutoencoder",
     "DenseAutoencoder",
     "LinearAutoencoder",
+    "PCAStartAutoencoder",
     "StridedConvAutoencoder",
     "Summary",
     "UpsamplingAutoencoder",

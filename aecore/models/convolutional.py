@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from torch import nn
 
 from .autoencoder import Autoencoder, check_code_size, check_image_shape
+from .dense import dense_layers
 
 
 class ConvAutoencoder(Autoencoder):
@@ -58,27 +62,42 @@ class StridedConvAutoencoder(Autoencoder):
         image_shape: (C, H, W) of one image; H and W divisible by 4.
         code_size: number of values in the code, at most C * H * W.
         width: channels after the first convolution; the second has twice as many.
+        hidden: widths of dense layers between the convolutions and the code, on both sides of it.
+        batch_norm: normalise every layer but the last of each half over the batch (Ioffe and Szegedy 2015).
+        sigmoid: let the image come out of a sigmoid, so that its values lie between 0 and 1.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], code_size: int, width: int = 16) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        code_size: int,
+        width: int = 16,
+        hidden: tuple[int, ...] = (),
+        batch_norm: bool = False,
+        sigmoid: bool = False,
+    ) -> None:
         shape, (height, breadth) = _quarter_grid(image_shape)
         check_code_size(code_size, shape)
-        features = 2 * width * height * breadth
+        channels, grid = shape[0], (2 * width, height, breadth)
+        widths = (math.prod(grid), *hidden, code_size)
+
+        def active(layer: nn.Module, norm: Callable[[int], nn.Module], size: int) -> list[nn.Module]:
+            return [layer, *([norm(size)] if batch_norm else []), nn.ReLU()]
+
         encoder = nn.Sequential(
-            nn.Conv2d(shape[0], width, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
+            *active(nn.Conv2d(channels, width, kernel_size=3, stride=2, padding=1), nn.BatchNorm2d, width),
+            *active(nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1), nn.BatchNorm2d, 2 * width),
             nn.Flatten(),
-            nn.Linear(features, code_size),
+            *dense_layers(widths, batch_norm),
         )
+        *to_grid, last = dense_layers(widths[::-1], batch_norm)
         decoder = nn.Sequential(
-            nn.Linear(code_size, features),
-            nn.ReLU(),
-            nn.Unflatten(1, (2 * width, height, breadth)),
-            nn.ConvTranspose2d(2 * width, width, kernel_size=4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.ConvTranspose2d(width, shape[0], kernel_size=4, stride=2, padding=1),
+            *to_grid,
+            *active(last, nn.BatchNorm1d, widths[0]),
+            nn.Unflatten(1, grid),
+            *active(nn.ConvTranspose2d(2 * width, width, kernel_size=4, stride=2, padding=1), nn.BatchNorm2d, width),
+            nn.ConvTranspose2d(width, channels, kernel_size=4, stride=2, padding=1),
+            *([nn.Sigmoid()] if sigmoid else []),
         )
         super().__init__(shape, encoder, decoder)
 

@@ -86,7 +86,13 @@ CASES = {
     "all of these": Case(
         with_all,
         Plan(
-            epochs=9, batch_size=10, lr=1.0, schedule="cosine", patience=2, validate_every=2, sizes=((0, 4), (1, 8)),
+            epochs=9,
+            batch_size=10,
+            lr=1.0,
+            schedule="cosine",
+            patience=2,
+            validate_every=2,
+            sizes=((0, 4), (1, 8)),
             seed=3,
         ),
         18,
@@ -94,9 +100,7 @@ CASES = {
     ),
 }
 ANYWHERE = [
-    pytest.param(name, step, id=f"{name}-{step}")
-    for name, case in CASES.items()
-    for step in range(1, case.steps + 1)
+    pytest.param(name, step, id=f"{name}-{step}") for name, case in CASES.items() for step in range(1, case.steps + 1)
 ]
 
 
@@ -266,6 +270,7 @@ class TestResume:
 
     def test_the_time_before_an_interruption_counts(self, folder, monkeypatch):
         """By a clock that is one second on at each look, and was set back to zero between the two parts."""
+
         def clock():
             ticks = iter(range(10**6))
             monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
@@ -408,9 +413,7 @@ class TestDamage:
         draw_weights(model, 0)
         kept = Checkpoints(folder, "f", tell=told.append)
         parts = images(24, 4, 0), images(8, 4, 1)
-        history = train(
-            model, *parts, CASES["patience"].plan, losses.mse, CPU, checkpoints=kept, on_step=calls.append
-        )
+        history = train(model, *parts, CASES["patience"].plan, losses.mse, CPU, checkpoints=kept, on_step=calls.append)
         return result(model, history), calls, told
 
     @pytest.mark.parametrize("damage", DAMAGE)

@@ -67,9 +67,27 @@ def test_the_answers_of_chapter_3_by_hand():
     assert [BANK[number].answer for number in ("03-1", "03-3")] == [pytest.approx(23.9794, abs=1e-4), 16]
 
 
+def test_the_answers_of_chapter_4_by_hand():
+    assert [BANK[number].answer for number in ("04-1", "04-2")] == [14_156_288, 1]
+
+
+def test_the_mutual_information_is_that_of_scikit_learn():
+    from sklearn.metrics import mutual_info_score
+
+    for (counts,) in BANK["04-3"].examples:
+        assert right("04-3")(counts) == pytest.approx(mutual_info_score(None, None, contingency=counts) / math.log(2))
+
+
+def test_the_rank_correlation_is_that_of_scipy():
+    from scipy.stats import spearmanr
+
+    for a, b in BANK["04-4"].examples:
+        assert right("04-4")(a, b) == pytest.approx(spearmanr(a, b).statistic)
+
+
 def test_there_are_four_exercises_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
-    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4, "03": 4, "90": 4}
+    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4, "03": 4, "04": 4, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():

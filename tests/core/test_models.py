@@ -124,6 +124,48 @@ def test_a_dense_autoencoder_has_no_relu_on_its_code_or_its_image():
     assert (type(model.encoder[-1]), type(model.decoder[-2])) == (nn.Linear, nn.Linear)  # the last one only reshapes
 
 
+def test_batch_normalisation_stands_before_every_relu_of_a_dense_autoencoder_and_nowhere_else():
+    model = DenseAutoencoder((1, 4, 4), 2, hidden=(8, 5), batch_norm=True)
+    names = [type(m).__name__ for m in model.modules() if not list(m.children())]
+    half = ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert names == ["Flatten", *half, *half, "Unflatten"]
+
+
+def test_a_strided_convolutional_autoencoder_has_its_layers_in_their_order():
+    model = StridedConvAutoencoder((1, 8, 8), 2, width=3, hidden=(5,), batch_norm=True, sigmoid=True)
+    shapes = [tuple(weight.shape) for name, weight in model.named_parameters() if weight.ndim > 1]
+    assert shapes == [(3, 1, 3, 3), (6, 3, 3, 3), (5, 24), (2, 5), (5, 2), (24, 5), (6, 3, 4, 4), (3, 1, 4, 4)]
+    names = [type(m).__name__ for m in model.modules() if not list(m.children())]
+    encoder = ["Conv2d", "BatchNorm2d", "ReLU"] * 2 + ["Flatten", "Linear", "BatchNorm1d", "ReLU", "Linear"]
+    decoder = ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Unflatten", "ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    assert names == [*encoder, *decoder, "ConvTranspose2d", "Sigmoid"]
+
+
+@pytest.mark.parametrize("model", [DenseAutoencoder, StridedConvAutoencoder])
+def test_a_sigmoid_keeps_the_image_between_0_and_1(model):
+    plain, bounded = model((1, 8, 8), 4), model((1, 8, 8), 4, sigmoid=True)
+    bounded.load_state_dict(plain.state_dict())
+    z = 100 * torch.randn(20, 4)
+    assert torch.allclose(bounded.decode(z), plain.decode(z).sigmoid())
+    assert plain.decode(z).max() > 1  # else the line above would hold for images that are in range anyway
+
+
+# `describe` takes a model's repr into the fingerprint of its runs: published ones must be found as they were.
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (DenseAutoencoder, "Flatten Linear ReLU Linear ReLU Linear Linear ReLU Linear ReLU Linear Unflatten"),
+        (
+            StridedConvAutoencoder,
+            "Conv2d ReLU Conv2d ReLU Flatten Linear Linear ReLU Unflatten ConvTranspose2d ReLU ConvTranspose2d",
+        ),
+    ],
+)
+def test_without_options_the_layers_are_those_of_the_runs_that_were_published(model, layers):
+    made = model((1, 28, 28), 32)
+    assert [type(m).__name__ for m in made.modules() if not list(m.children())] == layers.split()
+
+
 def test_frozen_weights_are_not_counted():
     model = LinearAutoencoder((1, 4, 4), 2)
     model.decoder.requires_grad_(False)

@@ -288,9 +288,7 @@ class TestAKilledProcess:
     def test_leaves_no_run_that_looks_finished(self, lost):
         assert list(lost[0].glob("runs/*/run.json")) == []
 
-    def test_lets_one_process_go_on_to_the_scores_of_a_training_that_was_not_disturbed(
-        self, lost, monkeypatch, capsys
-    ):
+    def test_lets_one_process_go_on_to_the_scores_of_a_training_that_was_not_disturbed(self, lost, monkeypatch, capsys):
         shutil.copytree(lost[0] / "runs", lost[0] / "for one")
         lines = alone(lost[0], "for one", monkeypatch, capsys)
         assert any(re.fullmatch(r"mine: going on from epoch 0, step [1-9]\d*", line) for line in lines)

@@ -1,0 +1,124 @@
+"""Chapter 4: bottlenecks, and what can be read from a code."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checking import Function, Mistake, Number
+
+# (t, t²) for t from -2 to 2: mean (0, 2), variances 2 and 14/5, no covariance.
+_LOST = 2 / 2
+
+
+def _information(counts: Tensor) -> float:
+    joint = counts.double() / counts.sum()
+    alone = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    there = joint > 0
+    return (joint[there] * (joint[there] / alone[there]).log2()).sum().item()
+
+
+def _information_in_nats(counts: Tensor) -> float:
+    return _information(counts) * torch.tensor(2.0).double().log().item()
+
+
+def _joint_entropy(counts: Tensor) -> float:
+    joint = counts.double() / counts.sum()
+    return -(joint[joint > 0] * joint[joint > 0].log2()).sum().item()
+
+
+def _information_unweighted(counts: Tensor) -> float:
+    joint = counts.double() / counts.sum()
+    alone = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    there = joint > 0
+    return (joint[there] / alone[there]).log2().sum().item()
+
+
+def _ranks(values: Tensor) -> Tensor:
+    return values.argsort().argsort().double()
+
+
+def _rank_correlation(a: Tensor, b: Tensor) -> float:
+    a, b = _ranks(a) - (len(a) - 1) / 2, _ranks(b) - (len(b) - 1) / 2
+    return ((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt()).item()
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
+    return ((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt()).item()
+
+
+def _correlation_of_orders(a: Tensor, b: Tensor) -> float:
+    return _correlation(a.argsort(), b.argsort())
+
+
+def _tables() -> tuple[tuple[Tensor], ...]:
+    return (
+        (torch.tensor([[10, 0], [0, 10]]),),
+        (torch.tensor([[6, 2], [1, 3]]),),
+        (torch.tensor([[4, 0, 1], [0, 7, 2]]),),
+    )
+
+
+def _pairs() -> tuple[tuple[Tensor, Tensor], ...]:
+    generator = torch.Generator().manual_seed(4)
+    a, b = torch.randn(2, 10, generator=generator)
+    return ((a, b), (a, a.exp()), (torch.tensor([3.0, 1.0, 2.0, 9.0]), torch.tensor([1.0, 4.0, 2.0, 0.5])))
+
+
+EXERCISES = {
+    "04-1": Number(
+        title="the number of weights of the first layer of S4's network on a picture of 96×96 pixels in colour",
+        answer=96 * 96 * 3 * 512 + 512,
+        tolerance=1e-6,
+        mistakes=(
+            Mistake(96 * 96 * 3 * 512, "each of the 512 neurons has an offset as well as its weights"),
+            Mistake(96 * 96 * 512 + 512, "the picture is in colour: it has three values for each pixel"),
+            Mistake(
+                28 * 28 * 512 + 512, "that is the layer for MNIST; here a picture has 96 times 96 pixels in colour"
+            ),
+            Mistake(
+                96 * 96 * 3 * 512 + 96 * 96 * 3,
+                "offsets belong to the neurons that come out of a layer, not to its inputs",
+            ),
+        ),
+    ),
+    "04-2": Number(
+        title="the mean squared error per value that one principal component leaves of the points (t, t²), t = -2 … 2",
+        answer=_LOST,
+        mistakes=(
+            Mistake(14 / 5 / 2, "that is what keeping t would leave; which of the two variances is the larger one?"),
+            Mistake(2.0, "that is the whole squared error of a point; there are two values in it, take their mean"),
+            Mistake(14 / 5, "that is the variance of t², all of it; PCA keeps the larger variance and loses the other"),
+            Mistake(0.0, "a curve through all points exists, but the principal component is a straight line"),
+        ),
+    ),
+    "04-3": Function(
+        title="the mutual information, in bits, in a table of counts",
+        right=_information,
+        examples=_tables(),
+        mistakes=(
+            Mistake(_information_in_nats, "that is in nats, by the natural logarithm; bits use the one to base two"),
+            Mistake(
+                _joint_entropy, "that is the entropy of both together; compare with the product of the two margins"
+            ),
+            Mistake(
+                _information_unweighted, "each logarithm counts with the share of its cell; the weights are missing"
+            ),
+        ),
+    ),
+    "04-4": Function(
+        title="the rank correlation of two lists of numbers without ties",
+        right=_rank_correlation,
+        examples=_pairs(),
+        mistakes=(
+            Mistake(
+                _correlation, "that is the correlation of the values themselves; replace them by their ranks first"
+            ),
+            Mistake(
+                _correlation_of_orders,
+                "argsort gives the order, not the ranks: apply it once more to find who is where",
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,92 @@
+"""`models.principal`: before training it is PCA, by scikit-learn; the rest of it starts as nothing."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from aecore import models
+from aecore.models.principal import PCAStartAutoencoder, principal_components
+
+
+@pytest.fixture
+def images():
+    """60 images of 4×4 with directions of clearly different spread, so that components are well defined."""
+    random = torch.Generator().manual_seed(0)
+    spread = torch.linspace(1, 0.1, 16) * torch.randn(60, 16, generator=random)
+    mixed = torch.linalg.qr(torch.randn(16, 16, generator=random)).Q
+    return (0.5 + 0.1 * spread @ mixed).reshape(60, 1, 4, 4)
+
+
+@pytest.fixture
+def reference(images):
+    return PCA(3).fit(images.flatten(1).double().numpy())
+
+
+def test_the_untrained_model_reconstructs_as_pca_does(images, reference):
+    flat = images.flatten(1).double().numpy()
+    wanted = reference.inverse_transform(reference.transform(flat))
+    found = PCAStartAutoencoder((1, 4, 4), 3, images)(images).flatten(1).detach().numpy()
+    assert np.abs(found - wanted).max() < 1e-5  # float32, sums of 16 products
+
+
+def test_its_codes_begin_with_mean_0_and_variance_1(images):
+    z = PCAStartAutoencoder((1, 4, 4), 3, images).encode(images)
+    assert torch.allclose(z.mean(0), torch.zeros(3), atol=1e-5)  # float32, sums of 16 products of about 1
+    assert torch.allclose(torch.cov(z.T, correction=0), torch.eye(3), atol=1e-4)
+
+
+def test_components_are_those_of_scikit_learn_up_to_their_sign(images, reference):
+    mean, components, deviations = principal_components(images, 3)
+    overlaps = (components.double().numpy() * reference.components_).sum(1)
+    assert np.allclose(np.abs(overlaps), 1, atol=1e-6)
+    assert np.allclose(mean, reference.mean_, atol=1e-6)
+    assert np.allclose(deviations**2, reference.explained_variance_ * 59 / 60, rtol=1e-5)
+
+
+def test_the_largest_value_of_each_component_is_positive(images):
+    for flipped in (images, 1 - images):
+        components = principal_components(flipped, 5)[1]
+        assert (components.gather(1, components.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_drawing_weights_brings_pca_back_with_another_network_beside_it(images):
+    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+    before, first = model(images).detach(), model.encoder[1].network[0].weight.detach().clone()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    models.draw_weights(model, 7)
+    assert torch.equal(model(images), before)
+    assert not torch.equal(model.encoder[1].network[0].weight, first)
+
+
+def test_the_dense_branches_learn_from_the_first_step_on(images):
+    """Their last layers are zero, and nothing else may be: else no gradient would ever reach them."""
+    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+    (model(images) - images).square().mean().backward()
+    for branch in (model.encoder[1].network, model.decoder[0].network):
+        assert branch[-1].weight.grad.abs().max() > 0
+
+
+def test_its_weights_hold_no_images(images):
+    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+    coder = (16 * 3 + 3) + (16 * 8 + 8) + (8 * 3 + 3)
+    drawer = (3 * 16 + 16) + (3 * 8 + 8) + (8 * 16 + 16)
+    assert sum(value.numel() for value in model.state_dict().values()) == coder + drawer
+
+
+def test_a_direction_without_any_spread_gives_no_infinite_code(images):
+    flat = images.clone()
+    flat[..., 0, :] = 0.5
+    assert PCAStartAutoencoder((1, 4, 4), 16, flat)(flat).isfinite().all()
+
+
+def test_images_of_another_shape_are_refused(images):
+    with pytest.raises(ValueError, match=r"images: wanted shape \(N, 1, 4, 8\), got \(60, 1, 4, 4\)"):
+        PCAStartAutoencoder((1, 4, 8), 3, images)
+
+
+def test_too_few_images_are_refused(images):
+    with pytest.raises(ValueError, match="images: wanted more than code_size = 3 of them, got 3"):
+        PCAStartAutoencoder((1, 4, 4), 3, images[:3])
