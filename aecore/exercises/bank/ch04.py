@@ -52,6 +52,10 @@ def _correlation_of_orders(a: Tensor, b: Tensor) -> float:
     return _correlation(a.argsort(), b.argsort())
 
 
+def _rank_distance(a: Tensor, b: Tensor) -> float:
+    return (_ranks(a) - _ranks(b)).square().sum().item()
+
+
 def _tables() -> tuple[tuple[Tensor], ...]:
     return (
         (torch.tensor([[10, 0], [0, 10]]),),
@@ -74,12 +78,10 @@ EXERCISES = {
         mistakes=(
             Mistake(96 * 96 * 3 * 512, "each of the 512 neurons has an offset as well as its weights"),
             Mistake(96 * 96 * 512 + 512, "the picture is in colour: it has three values for each pixel"),
-            Mistake(
-                28 * 28 * 512 + 512, "that is the layer for MNIST; here a picture has 96 times 96 pixels in colour"
-            ),
+            Mistake(28 * 28 * 512 + 512, "that is the layer for MNIST; here there are 96 times 96 pixels in colour"),
             Mistake(
                 96 * 96 * 3 * 512 + 96 * 96 * 3,
-                "offsets belong to the neurons that come out of a layer, not to its inputs",
+                "offsets belong to what comes out of a layer, not to its inputs",
             ),
         ),
     ),
@@ -98,13 +100,9 @@ EXERCISES = {
         right=_information,
         examples=_tables(),
         mistakes=(
-            Mistake(_information_in_nats, "that is in nats, by the natural logarithm; bits use the one to base two"),
-            Mistake(
-                _joint_entropy, "that is the entropy of both together; compare with the product of the two margins"
-            ),
-            Mistake(
-                _information_unweighted, "each logarithm counts with the share of its cell; the weights are missing"
-            ),
+            Mistake(_information_in_nats, "that is in nats, by the natural logarithm; bits use base two"),
+            Mistake(_joint_entropy, "that is the entropy of both together; compare with the product of the margins"),
+            Mistake(_information_unweighted, "each logarithm counts by the share of its cell; that is missing"),
         ),
     ),
     "04-4": Function(
@@ -112,12 +110,10 @@ EXERCISES = {
         right=_rank_correlation,
         examples=_pairs(),
         mistakes=(
-            Mistake(
-                _correlation, "that is the correlation of the values themselves; replace them by their ranks first"
-            ),
+            Mistake(_correlation, "that is the correlation of the values; replace them by their ranks first"),
             Mistake(
                 _correlation_of_orders,
-                "argsort gives the order, not the ranks: apply it once more to find who is where",
+                "argsort gives the order, not the ranks: apply it once more",
             ),
         ),
     ),
