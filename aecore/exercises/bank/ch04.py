@@ -115,6 +115,9 @@ EXERCISES = {
                 _correlation_of_orders,
                 "argsort gives the order, not the ranks: apply it once more",
             ),
+            Mistake(
+                _rank_distance, "that is the sum of the squared rank differences; the correlation scales it to -1 … 1"
+            ),
         ),
     ),
 }
