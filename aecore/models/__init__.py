@@ -9,7 +9,7 @@ from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .linear import LinearAutoencoder
-from .principal import PCAStartAutoencoder
+from .principal import PCAStartAutoencoder, principal_components
 from .summary import Summary, count_weights, summary
 
 MODELS: dict[str, type[Autoencoder]] = {
@@ -48,5 +48,6 @@ __all__ = [
     "count_weights",
     "create",
     "draw_weights",
+    "principal_components",
     "summary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,40 +21,44 @@ class PCAStartAutoencoder(Autoencoder):
 
     Args:
         image_shape: (C, H, W) of one image.
-        code_size: number of values in the code, at most C * H * W and less than the number of images.
-        images: floats of shape (N, C, H, W), those to find the components of: the training images.
+        code_size: number of values in the code, at most C * H * W.
+        principal: the `principal_components` of the training images, as many as `code_size` or more.
         hidden: widths of the hidden layers of the encoder's dense branch, from the image to the code; the decoder
             has them in the opposite order.
 
     Raises:
-        ValueError: images of another shape, or too few of them for so many components.
+        ValueError: components of images of another shape, or fewer of them than `code_size`.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         code_size: int,
-        images: Tensor,
+        principal: PrincipalComponents,
         hidden: tuple[int, ...] = (512, 256),
     ) -> None:
         shape = check_image_shape(image_shape)
         check_code_size(code_size, shape)
-        if images.shape[1:] != shape:
-            raise ValueError(f"images: wanted shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
-        if len(images) <= code_size:
-            raise ValueError(f"images: wanted more than code_size = {code_size} of them, got {len(images)}")
+        found, values = principal.components.shape
+        if values != math.prod(shape):
+            raise ValueError(
+                f"principal: wanted components of {math.prod(shape)} values, like image_shape, got {values}"
+            )
+        if found < code_size:
+            raise ValueError(f"principal: wanted code_size = {code_size} components or more, got {found}")
         widths = (math.prod(shape), *hidden, code_size)
         encoder = nn.Sequential(nn.Flatten(), _Added(widths))
         decoder = nn.Sequential(_Added(widths[::-1]), nn.Unflatten(1, shape))
         super().__init__(shape, encoder, decoder)
         # A plain attribute: a buffer would be stored with the weights.
-        self._principal = principal_components(images, code_size)
+        self._principal = principal
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the dense branches anew, except their last layers, which are zero, and begin the linear ones as PCA."""
         coder, drawer = self.encoder[1], self.decoder[0]
         mean, components, deviations = self._principal
+        components, deviations = components[: self.code_size], deviations[: self.code_size]
         for layer in (*coder.network, *drawer.network):
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
@@ -79,20 +84,34 @@ class _Added(nn.Module):
         return self.linear(values) + self.network(values)
 
 
-def principal_components(images: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean image, the first principal components as rows, and the standard deviation along each.
+class PrincipalComponents(NamedTuple):
+    """The mean image (C·H·W values), components as rows (count, C·H·W), the standard deviation along each (count)."""
+
+    mean: Tensor
+    components: Tensor
+    deviations: Tensor
+
+
+def principal_components(images: Tensor, count: int) -> PrincipalComponents:
+    """Return the mean image, the first principal components, and the standard deviation along each.
 
     Each component's sign is such that its largest value is positive, so that two machines agree.
 
     Args:
         images: floats of shape (N, C, H, W).
-        count: how many components.
+        count: how many components, from 1 to less than N and at most C * H * W.
+
+    Raises:
+        ValueError: so many components are not to be had from these images.
     """
     flat = images.flatten(1).double()
+    most = min(len(flat) - 1, flat.shape[1])
+    if not isinstance(count, int) or not 1 <= count <= most:
+        raise ValueError(f"count: {tuple(images.shape)} images have from 1 to {most} components, wanted {count!r}")
     mean = flat.mean(0)
     centred = flat - mean
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(flat))
     components = axes[:, -count:].flip(1).T
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
     deviations = variances[-count:].flip(0).clamp(min=1e-12).sqrt()
-    return mean.float(), (components * largest.sign()).float(), deviations.float()
+    return PrincipalComponents(mean.float(), (components * largest.sign()).float(), deviations.float())

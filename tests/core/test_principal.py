@@ -19,19 +19,24 @@ def images():
 
 
 @pytest.fixture
+def principal(images):
+    return principal_components(images, 5)
+
+
+@pytest.fixture
 def reference(images):
     return PCA(3).fit(images.flatten(1).double().numpy())
 
 
-def test_the_untrained_model_reconstructs_as_pca_does(images, reference):
+def test_the_untrained_model_reconstructs_as_pca_does(images, principal, reference):
     flat = images.flatten(1).double().numpy()
     wanted = reference.inverse_transform(reference.transform(flat))
-    found = PCAStartAutoencoder((1, 4, 4), 3, images)(images).flatten(1).detach().numpy()
+    found = PCAStartAutoencoder((1, 4, 4), 3, principal)(images).flatten(1).detach().numpy()
     assert np.abs(found - wanted).max() < 1e-5  # float32, sums of 16 products
 
 
-def test_its_codes_begin_with_mean_0_and_variance_1(images):
-    z = PCAStartAutoencoder((1, 4, 4), 3, images).encode(images)
+def test_its_codes_begin_with_mean_0_and_variance_1(images, principal):
+    z = PCAStartAutoencoder((1, 4, 4), 3, principal).encode(images)
     assert torch.allclose(z.mean(0), torch.zeros(3), atol=1e-5)  # float32, sums of 16 products of about 1
     assert torch.allclose(torch.cov(z.T, correction=0), torch.eye(3), atol=1e-4)
 
@@ -50,8 +55,8 @@ def test_the_largest_value_of_each_component_is_positive(images):
         assert (components.gather(1, components.abs().argmax(1, keepdim=True)) > 0).all()
 
 
-def test_drawing_weights_brings_pca_back_with_another_network_beside_it(images):
-    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+def test_drawing_weights_brings_pca_back_with_another_network_beside_it(images, principal):
+    model = PCAStartAutoencoder((1, 4, 4), 3, principal, hidden=(8,))
     before, first = model(images).detach(), model.encoder[1].network[0].weight.detach().clone()
     with torch.no_grad():
         for weight in model.parameters():
@@ -61,16 +66,16 @@ def test_drawing_weights_brings_pca_back_with_another_network_beside_it(images):
     assert not torch.equal(model.encoder[1].network[0].weight, first)
 
 
-def test_the_dense_branches_learn_from_the_first_step_on(images):
+def test_the_dense_branches_learn_from_the_first_step_on(images, principal):
     """Their last layers are zero, and nothing else may be: else no gradient would ever reach them."""
-    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+    model = PCAStartAutoencoder((1, 4, 4), 3, principal, hidden=(8,))
     (model(images) - images).square().mean().backward()
     for branch in (model.encoder[1].network, model.decoder[0].network):
         assert branch[-1].weight.grad.abs().max() > 0
 
 
-def test_its_weights_hold_no_images(images):
-    model = PCAStartAutoencoder((1, 4, 4), 3, images, hidden=(8,))
+def test_its_weights_hold_neither_images_nor_other_components(principal):
+    model = PCAStartAutoencoder((1, 4, 4), 3, principal, hidden=(8,))
     coder = (16 * 3 + 3) + (16 * 8 + 8) + (8 * 3 + 3)
     drawer = (3 * 16 + 16) + (3 * 8 + 8) + (8 * 16 + 16)
     assert sum(value.numel() for value in model.state_dict().values()) == coder + drawer
@@ -79,14 +84,20 @@ def test_its_weights_hold_no_images(images):
 def test_a_direction_without_any_spread_gives_no_infinite_code(images):
     flat = images.clone()
     flat[..., 0, :] = 0.5
-    assert PCAStartAutoencoder((1, 4, 4), 16, flat)(flat).isfinite().all()
+    assert PCAStartAutoencoder((1, 4, 4), 16, principal_components(flat, 16))(flat).isfinite().all()
 
 
-def test_images_of_another_shape_are_refused(images):
-    with pytest.raises(ValueError, match=r"images: wanted shape \(N, 1, 4, 8\), got \(60, 1, 4, 4\)"):
-        PCAStartAutoencoder((1, 4, 8), 3, images)
+def test_components_of_images_of_another_shape_are_refused(principal):
+    with pytest.raises(ValueError, match="principal: wanted components of 32 values, like image_shape, got 16"):
+        PCAStartAutoencoder((1, 4, 8), 3, principal)
 
 
-def test_too_few_images_are_refused(images):
-    with pytest.raises(ValueError, match="images: wanted more than code_size = 3 of them, got 3"):
-        PCAStartAutoencoder((1, 4, 4), 3, images[:3])
+def test_too_few_components_are_refused(principal):
+    with pytest.raises(ValueError, match="principal: wanted code_size = 6 components or more, got 5"):
+        PCAStartAutoencoder((1, 4, 4), 6, principal)
+
+
+@pytest.mark.parametrize(("images", "count"), [(60, 17), (4, 4), (60, 0), (60, 2.0)])
+def test_more_components_than_there_are_is_refused(images, count):
+    with pytest.raises(ValueError, match=r"count: \(\d+, 1, 4, 4\) images have from 1 to \d+ components, wanted"):
+        principal_components(torch.rand(images, 1, 4, 4), count)
