@@ -54,6 +54,11 @@ class PCAStartAutoencoder(Autoencoder):
         self._principal = principal
         self.reset_parameters()
 
+    def extra_repr(self) -> str:
+        """Say which components these are. It tells runs apart, and is rounded, since machines differ in the last digits."""
+        first, last = self._principal.deviations[0], self._principal.deviations[self.code_size - 1]
+        return f"starts as PCA, standard deviations from {first:.3g} to {last:.3g}"
+
     def reset_parameters(self) -> None:
         """Draw the dense branches anew, except their last layers, which are zero, and begin the linear ones as PCA."""
         coder, drawer = self.encoder[1], self.decoder[0]

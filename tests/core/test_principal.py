@@ -6,6 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from aecore import models
+from aecore.fingerprints import describe
 from aecore.models.principal import PCAStartAutoencoder, principal_components
 
 
@@ -79,6 +80,19 @@ def test_its_weights_hold_neither_images_nor_other_components(principal):
     coder = (16 * 3 + 3) + (16 * 8 + 8) + (8 * 3 + 3)
     drawer = (3 * 16 + 16) + (3 * 8 + 8) + (8 * 16 + 16)
     assert sum(value.numel() for value in model.state_dict().values()) == coder + drawer
+
+
+def test_models_that_start_from_other_images_are_told_apart(images, principal):
+    """Their runs must not be taken for each other; the weights at the start are in no fingerprint."""
+    other = principal_components(images * 0.5, 5)
+    one, two = (describe(PCAStartAutoencoder((1, 4, 4), 3, found)) for found in (principal, other))
+    assert one != two
+
+
+def test_models_from_components_that_differ_by_rounding_are_not(principal):
+    rounded = principal._replace(deviations=principal.deviations * (1 + 1e-6))
+    one, two = (describe(PCAStartAutoencoder((1, 4, 4), 3, found)) for found in (principal, rounded))
+    assert one == two
 
 
 def test_a_direction_without_any_spread_gives_no_infinite_code(images):
