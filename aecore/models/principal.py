@@ -55,7 +55,7 @@ class PCAStartAutoencoder(Autoencoder):
         self.reset_parameters()
 
     def extra_repr(self) -> str:
-        """Say which components these are. It tells runs apart, and is rounded, since machines differ in the last digits."""
+        """Say which components these are, which tells runs apart: rounded, since machines differ in the last digits."""
         first, last = self._principal.deviations[0], self._principal.deviations[self.code_size - 1]
         return f"starts as PCA, standard deviations from {first:.3g} to {last:.3g}"
 
