@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
+import io
 import json
 import os
 import tempfile
 from pathlib import Path
 
 from . import files, profile, runs
+
+_COLOURS_OF_A_DRAWING = 4096  # lines and text have fewer, with all the mixtures at their edges; photographs have more
 
 
 class Provenance:
@@ -81,10 +85,28 @@ def publish(path: Path) -> dict:
     notebook.metadata["aecore"] = _metadata(notebook, facts)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change with every publication
+        for output in cell.get("outputs", ()):
+            if png := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = base64.b64encode(_smaller(base64.b64decode(png))).decode()
     _store_runs(path.stem[:2], [fact for fact in facts if fact["kind"] == "run"])
     with files.written_whole(path) as part:  # last, so that no page names a run that is not there
         nbformat.write(notebook, part)
     return dict(notebook.metadata["aecore"])
+
+
+def _smaller(png: bytes) -> bytes:
+    """Return a figure in fewer bytes: drawings with a palette of 256 colours, which nobody can tell apart from the
+    mixtures at the edges of their lines; photographs, which have many colours, with every pixel as it is."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(png))
+    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+        image = image.convert("RGB")
+    if image.mode == "RGB" and image.getcolors(_COLOURS_OF_A_DRAWING):
+        image = image.quantize(256, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return min(out.getvalue(), png, key=len)
 
 
 def _execute(notebook, folder: Path) -> list[dict]:

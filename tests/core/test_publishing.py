@@ -1,12 +1,15 @@
 """`publishing`: a notebook is executed whole, or stays as it was; its hash is that of its code."""
 
+import io
 import json
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from aecore import profile, publishing, runs
 from aecore.data import load
@@ -247,3 +250,35 @@ class TestProvenance:
 
 def test_the_metadata_is_json(published):
     assert json.loads(published[0].read_text())["metadata"]["aecore"] == published[1]
+
+
+class TestSmallerFigures:
+    @staticmethod
+    def as_png(image):
+        out = io.BytesIO()
+        image.save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    @staticmethod
+    def pixels(png):
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(int)
+
+    def test_a_drawing_is_much_smaller_and_looks_the_same(self):
+        shades = np.add.outer(np.arange(64), np.arange(64))[..., None] * np.array([2, 1, 0])
+        png = self.as_png(Image.fromarray(shades.astype(np.uint8)).resize((640, 640)).convert("RGBA"))
+        smaller = publishing._smaller(png)
+        assert len(smaller) < len(png) / 2
+        assert np.abs(self.pixels(smaller) - self.pixels(png)).max() <= 4
+
+    def test_a_photograph_keeps_every_pixel(self):
+        noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+        png = self.as_png(Image.fromarray(noise).convert("RGBA"))
+        smaller = publishing._smaller(png)
+        assert len(smaller) < len(png)
+        assert (self.pixels(smaller) == self.pixels(png)).all()
+
+    def test_a_figure_that_lets_the_page_through_keeps_doing_so(self):
+        glass = np.zeros((20, 20, 4), dtype=np.uint8)
+        glass[5:, :, 3] = 128
+        png = self.as_png(Image.fromarray(glass))
+        assert (self.pixels(publishing._smaller(png)) == self.pixels(png)).all()
