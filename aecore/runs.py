@@ -313,7 +313,7 @@ def _measured(folder: Path, run: Run) -> dict:
 
 def _write_measured(folder: Path, run: Run, values: dict) -> None:
     content = {"fingerprint": run.fingerprint, "date": run.date, "values": values}
-    text = json.dumps({**content, "sha256": _seal(content)}, indent=1, sort_keys=True)
+    text = json.dumps({**content, "sha256": _seal(content)}, sort_keys=True)  # on one line: pictures have many numbers
     with contextlib.suppress(OSError):  # what cannot be kept is measured again
         files.write_text(folder / MEASURED, text + "\n")
 
