@@ -42,8 +42,8 @@ def build(name: str, size: int = SIDE) -> Splits:
     """Return the sample that takes the place of a set: the same on every call.
 
     Sizes (train, valid, test) and shapes: mnist 1,397 / 200 / 200 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
-    cifar10 1,000 / 150 / 150 of 3×32×32; stl10 the same of 3×96×96; div2k and photos 32 / 8 / 8 of 3×96×96 (smaller
-    if `size` is); kodak 0 / 0 / 8 of 3×96×144.
+    cifar10 1,000 / 150 / 150 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
+    photos 32 / 8 / 8 of 3×96×96 (smaller if `size` is); kodak 0 / 0 / 8 of 3×96×144.
 
     Args:
         name: of the set.
@@ -55,7 +55,9 @@ def build(name: str, size: int = SIDE) -> Splits:
         return _glyphs()
     if name == "kodak":
         return _crops(name, (0, 0, 8), SIDE, SIDE * 3 // 2)
-    if name in CATALOGUE and CATALOGUE[name].classes:
+    if name == "stl10":
+        return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
+    if name == "cifar10":
         return _crops(name, (1000, 150, 150), *CATALOGUE[name].shape[1:])
     return _crops(name, (32, 8, 8), min(size, SIDE), min(size, SIDE))
 

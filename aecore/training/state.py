@@ -103,10 +103,10 @@ class State:
         history.train_loss.append(self.losses.mean().item())
         history.valid_loss.append(valid_loss)
         history.seconds.append(time.perf_counter() - self.started)
-        if is_best:
-            history.best_epoch, self.best = len(history) - 1, copy_of(self.model)
-        self.step, self.started = 0, time.perf_counter()
         self.good = copy_of(self.model)
+        if is_best:  # the same copy serves both: neither is ever written to
+            history.best_epoch, self.best = len(history) - 1, self.good
+        self.step, self.started = 0, time.perf_counter()
 
     def is_over(self) -> bool:
         """Return whether all epochs are done, or none has been better for as long as the plan's patience."""
