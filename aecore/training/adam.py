@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+PLAIN = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}  # the variants that it leaves out
 
 
 class Adam:
@@ -16,7 +17,8 @@ class Adam:
 
     `torch.optim.Adam` looks its settings and states up again at each step, keeps gradients on the weights and
     calls hooks. For an autoencoder of four weight tensors that took a seventh of the whole step; the
-    function behind that class does the same arithmetic with nothing around it.
+    function behind that class does the same arithmetic with nothing around it, and the kernel behind that
+    function saved another fortieth, since it need not sort the weights by device and type at every step.
 
     Args:
         weights: what to train; those that need no gradient are left out.
@@ -32,19 +34,26 @@ class Adam:
         self._values = [weight.detach() for weight in self.weights]  # the same memory, without a history to record
         self.first = [torch.zeros_like(weight) for weight in self.weights]  # running mean of the gradient
         self.second = [torch.zeros_like(weight) for weight in self.weights]  # and of its square
-        self.steps = [torch.zeros((), device=_counter_device(weight)) for weight in self.weights]
+        # One count for all weights: the kernel only reads it, and counting costs a call for each tensor.
+        self._count = torch.zeros((), device=_counter_device(self.weights[0]))
+        self._counts = [self._count] * len(self.weights)
+        self._fused = _can_fuse(self.weights)
 
     def step(self, gradients: Sequence[Tensor], lr: float | Tensor) -> None:
         """Move every weight against its gradient, at learning rate `lr`."""
-        adam(
-            self._values, list(map(_in_layout, gradients, self._values)), self.first, self.second, [], self.steps,
-            fused=_can_fuse(self.weights), amsgrad=False, beta1=BETA1, beta2=BETA2,
-            lr=lr, weight_decay=0.0, eps=EPSILON, maximize=False,
-        )  # fmt: skip
+        gradients = list(map(_in_layout, gradients, self._values))
+        settings = {"lr": lr, "beta1": BETA1, "beta2": BETA2, "eps": EPSILON, **PLAIN}
+        if self._fused:
+            self._count += 1
+            torch._fused_adam_(self._values, gradients, self.first, self.second, [], self._counts, **settings)
+        else:  # the public function, which counts by itself, in each of the counts that it is given
+            counts = [self._count.clone() for _ in self.weights]
+            adam(self._values, gradients, self.first, self.second, [], counts, fused=False, **settings)
+            self._count += 1
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps: the running means and the counts, by name."""
-        kinds = {"first": self.first, "second": self.second, "steps": self.steps}
+        kinds = {"first": self.first, "second": self.second, "steps": self._counts}
         return {f"{kind}.{i}": value for kind, values in kinds.items() for i, value in enumerate(values)}
 
     @torch.no_grad()
@@ -60,7 +69,9 @@ def _in_layout(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _can_fuse(weights: Sequence[Tensor]) -> bool:
-    return bool(weights) and weights[0].device.type in ("cpu", "cuda")
+    """Whether torch has the kernel, and the weights are alike, as it wants them."""
+    kinds = {(weight.device, weight.dtype) for weight in weights}
+    return hasattr(torch, "_fused_adam_") and len(kinds) == 1 and weights[0].device.type in ("cpu", "cuda")
 
 
 def _counter_device(weight: Tensor) -> torch.device:

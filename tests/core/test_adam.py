@@ -64,6 +64,20 @@ def test_twenty_steps_are_those_of_torchs_plain_adam_to_rounding():
     assert all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
 
 
+def test_weights_of_two_types_are_moved_too():
+    """The fused kernel wants them alike, so these take the other way."""
+    single, double = torch.ones(3, requires_grad=True), torch.ones(2, dtype=torch.float64, requires_grad=True)
+    wanted = [w.detach().clone().requires_grad_() for w in (single, double)]
+    adam, reference = Adam([single, double]), torch.optim.Adam(wanted, lr=0.1)
+    for step in range(3):
+        for weight in wanted:
+            weight.grad = torch.full_like(weight, 0.5 - step)
+        adam.step([weight.grad for weight in wanted], 0.1)
+        reference.step()
+    assert torch.allclose(single, wanted[0], rtol=1e-6)
+    assert torch.allclose(double, wanted[1], rtol=1e-12)
+
+
 @pytest.mark.parametrize("gradient", [3.0, -3.0, 1e-4])
 def test_the_first_step_moves_by_the_rate_against_the_sign(gradient):
     """Both means are corrected to the gradient and its square: lr · g / (√g² + 1e-8)."""
