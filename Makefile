@@ -89,10 +89,11 @@ campaign: $(READY)  ## kill hundreds of trainings at random and in each of their
 colab: $(READY)  ## run each notebook alone in a clean environment that holds only torch, as Colab does (slow)
 	$(BIN)/python tests/colab/trial.py
 
+# First what needs data, so that a lack of it shows now and not after half an hour.
 bench: $(READY)  ## time fit beside other training loops, into benchmarks/results (slow; to try it: make bench BENCH=--quick)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.whole $(filter --quick,$(BENCH))
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## remove what was built (not .venv)
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache

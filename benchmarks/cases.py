@@ -84,7 +84,7 @@ CASES = {
         Case(
             "linear", "Linear, 784 → 32 → 784",
             lambda: LinearAutoencoder((1, 28, 28), 32),
-            convolutional=False, images=430 * BATCH_SIZE, epochs=10, quick_images=16 * BATCH_SIZE,
+            convolutional=False, images=430 * BATCH_SIZE, epochs=4, quick_images=16 * BATCH_SIZE,
         ),
         Case(
             "conv", "Convolutional, grey 28×28 (chapter 2)",

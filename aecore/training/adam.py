@@ -69,7 +69,7 @@ def _in_layout(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _can_fuse(weights: Sequence[Tensor]) -> bool:
-    """Whether torch has the kernel, and the weights are alike, as it wants them."""
+    """Whether torch has the kernel, and the weights are alike, as a GPU's wants them."""
     kinds = {(weight.device, weight.dtype) for weight in weights}
     return hasattr(torch, "_fused_adam_") and len(kinds) == 1 and weights[0].device.type in ("cpu", "cuda")
 

@@ -65,7 +65,7 @@ def test_twenty_steps_are_those_of_torchs_plain_adam_to_rounding():
 
 
 def test_weights_of_two_types_are_moved_too():
-    """The fused kernel wants them alike, so these take the other way."""
+    """A GPU's kernel wants all of one type, so these take the other way."""
     single, double = torch.ones(3, requires_grad=True), torch.ones(2, dtype=torch.float64, requires_grad=True)
     wanted = [w.detach().clone().requires_grad_() for w in (single, double)]
     adam, reference = Adam([single, double]), torch.optim.Adam(wanted, lr=0.1)
