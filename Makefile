@@ -36,8 +36,11 @@ book: build  ## build the HTML from the published notebooks and say where it is
 	@echo
 	@echo "The book is built. Open $(CURDIR)/$(HTML) in a browser."
 
+# Sphinx does not write pages again that did not change, though their menus list the new chapters: begin anew then.
 build: $(READY)
+	@test _build/.menus -nt _toc.yml -a _build/.menus -nt _config.yml || rm -rf _build/html _build/.doctrees
 	$(BIN)/jupyter-book build . -W --keep-going -q
+	@touch _build/.menus
 
 test: $(READY)  ## lint, test the package, run the chapters (quick profile), build the book, check its pages
 	@$(MAKE) --no-print-directory lint

@@ -209,6 +209,66 @@ class TestOwnCode:
         changed = OWN_MODEL.replace(old, new)
         assert self.model(in_a_cell, splits, changed) != self.model(in_a_cell, splits, OWN_MODEL)
 
+    def test_the_code_of_a_class_that_it_is_made_from_counts(self, in_a_cell, splits):
+        derived = OWN_MODEL.replace("\nencoder =", "\nclass Late(Block):\n    pass\n\nencoder =")
+        derived = derived.replace("Block())", "Late())")
+        changed = derived.replace("factor = 2", "factor = 3")
+        assert self.model(in_a_cell, splits, changed) != self.model(in_a_cell, splits, derived)
+
+    def test_a_class_of_settings_alone_counts(self, in_a_cell, splits):
+        """Without a method, Python cannot tell which cell it was written in."""
+        source = OWN_MODEL.replace("\nencoder =", "\nclass Late(Block):\n    factor = {}\n\nencoder =")
+        source = source.replace("Block())", "Late())")
+        assert self.model(in_a_cell, splits, source.format(4)) != self.model(in_a_cell, splits, source.format(5))
+
+    @pytest.mark.parametrize(("old", "new"), [("0.2", "0.3"), ("[4, 2]", "[4, 3]"), ("[1.0]", "[2.0]")])
+    def test_what_a_constructor_was_given_counts(self, in_a_cell, splits, old, new):
+        """It comes from outside the class, so the code of the class does not show it."""
+        constructor = """
+    def __init__(self, factor, widths, mean):
+        super().__init__()
+        self.factor, self.widths = factor, widths
+        self.register_buffer("mean", mean, persistent=False)
+"""
+        given = "0.2, [4, 2], torch.tensor([1.0])"
+        source = "import torch\n" + OWN_MODEL.replace("    factor = 2\n", constructor)
+        source = source.replace("Block()", f"Block({given})")
+        changed = source.replace(given, given.replace(old, new))
+        assert self.model(in_a_cell, splits, source) == self.model(in_a_cell, splits, source)
+        assert self.model(in_a_cell, splits, changed) != self.model(in_a_cell, splits, source)
+
+    @pytest.mark.parametrize("inside", ["factor * x", "[factor * value for value in [x]][0]", "(lambda: factor * x)()"])
+    def test_a_number_outside_a_class_counts(self, in_a_cell, splits, inside):
+        source = "factor = {}\n" + OWN_MODEL.replace("self.factor * x", inside)
+        assert self.model(in_a_cell, splits, source.format(2)) != self.model(in_a_cell, splits, source.format(3))
+
+    def test_a_function_that_a_class_calls_counts(self, in_a_cell, splits):
+        source = "def part(x):\n    return {} * x\n" + OWN_MODEL.replace("self.factor * x", "part(x)")
+        assert self.model(in_a_cell, splits, source.format(2)) != self.model(in_a_cell, splits, source.format(3))
+
+    def test_a_name_outside_that_is_only_an_attribute_inside_does_not_count(self, in_a_cell, splits):
+        source = "factor = {}\n" + OWN_MODEL  # which reads self.factor, another thing
+        assert self.model(in_a_cell, splits, source.format(2)) == self.model(in_a_cell, splits, source.format(3))
+
+    def test_what_was_trained_under_the_name_of_an_attribute_does_not_count(self, in_a_cell, splits):
+        """Else the same cell, run once more, would not find its own run."""
+        source = OWN_MODEL.replace("factor = 2", "encoder = 2").replace("self.factor", "self.encoder")
+        cell = in_a_cell(source)
+        before = print_of(splits, cell.model)
+        cell.encoder[0].weight.data += 1
+        assert print_of(splits, cell.model) == before
+
+    def test_functions_that_call_each_other_do_no_harm(self, in_a_cell, splits):
+        source = (
+            "def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n > 0 and even(n - 1)\n"
+            "def loss(x, x_hat):\n    return (x - x_hat).mean() * even(2)\n"
+        )
+        assert len(self.loss(in_a_cell, splits, source)) == 64
+
+    def test_a_layer_that_knows_the_one_around_it_does_no_harm(self, in_a_cell, splits):
+        source = OWN_MODEL + "object.__setattr__(encoder[1], 'around', encoder)\n"
+        assert len(self.model(in_a_cell, splits, source)) == 64
+
 
 class TestStore:
     def test_a_run_is_two_files_and_neither_is_a_pickle(self, folder):
