@@ -13,7 +13,7 @@ from .autoencoder import Autoencoder, evaluating
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of a summary: `part` is "encoder" or "decoder", `shape` is that of one output."""
+    """One line of a summary: `part` is "encoder", "decoder" or "", `shape` is that of one output."""
 
     part: str
     text: str
@@ -56,6 +56,7 @@ class Summary:
             ]
             if part == "encoder":
                 rows.append(("", "code", _by(self.code_shape), "", ""))
+        rows += [("", layer.text, "", _count(layer.weights), "") for layer in self.layers if not layer.part]
         rows.append(("", "all", "", _count(self.weights), _count(self.macs)))
         head = ("part", "layer", "shape after it", "weights", "multiply–adds")
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
@@ -69,15 +70,16 @@ def summary(model: Autoencoder) -> Summary:
     """Return the layers of `model` with the shape after each, its weights and its multiply–adds.
 
     The shapes are not computed from formulas: a blank image goes through the model and each layer
-    reports what came out of it.
+    reports what came out of it. A layer that is made of others has a line where it has weights of its own; weights
+    that no layer reports have a line at the end.
     """
     layers: list[Layer] = []
     hooks = []
     counted: set[int] = set()
     for part in ("encoder", "decoder"):
-        leaves = [m for m in getattr(model, part).modules() if not list(m.children())]
-        for leaf in leaves:
-            hooks.append(leaf.register_forward_hook(_recorder(part, layers, counted)))
+        for layer in getattr(model, part).modules():
+            if not list(layer.children()) or list(layer.parameters(recurse=False)):
+                hooks.append(layer.register_forward_hook(_recorder(part, layers, counted)))
     try:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         with evaluating(model):
@@ -85,6 +87,8 @@ def summary(model: Autoencoder) -> Summary:
     finally:
         for hook in hooks:
             hook.remove()
+    if elsewhere := count_weights(model) - sum(layer.weights for layer in layers):
+        layers.append(Layer("", "outside these layers", (), elsewhere, 0))
     return Summary(type(model).__name__, tuple(layers), model.image_shape, model.code_shape)
 
 
@@ -97,7 +101,7 @@ def _recorder(part: str, layers: list[Layer], counted: set[int]):
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         shape, macs = tuple(output.shape[1:]), _macs(module, inputs[0], output)
         # A layer that is used twice works twice, but its weights are there once.
-        fresh = [p for p in module.parameters() if p.requires_grad and id(p) not in counted]
+        fresh = [p for p in module.parameters(recurse=False) if p.requires_grad and id(p) not in counted]
         counted.update(id(p) for p in fresh)
         layers.append(Layer(part, _describe(module), shape, sum(p.numel() for p in fresh), macs))
 

@@ -153,3 +153,30 @@ def test_the_table_says(line):
 def test_the_code_stands_between_encoder_and_decoder():
     parts = [line.split()[0] for line in repr(summary(LinearAutoencoder((1, 4, 4), 2))).splitlines()[2:-1]]
     assert parts == ["image", "encoder", "encoder", "code", "decoder", "decoder", "all"]
+
+
+class Scaled(nn.Module):
+    """A convolution of 10 weights, and one number of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Conv2d(1, 1, 3, padding=1)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.scale * self.inner(x)
+
+
+def test_a_layer_made_of_others_has_a_line_for_its_own_weights():
+    found = summary(Autoencoder((1, 4, 4), Scaled(), nn.Identity()))
+    assert [(layer.text.split()[0], layer.weights) for layer in found.layers[:2]] == [("Conv2d", 10), ("Scaled", 1)]
+    assert found.weights == 11
+
+
+def test_weights_outside_all_layers_have_a_line():
+    model = Autoencoder((1, 4, 4), nn.Conv2d(1, 1, 3, padding=1), nn.Identity())
+    model.temperature = nn.Parameter(torch.ones(2))
+    found = summary(model)
+    assert (found.weights, found.layers[-1].weights) == (12, 2)
+    said = [line.split() for line in repr(found).splitlines() if "outside" in line]
+    assert said == [["outside", "these", "layers", "2"]]
