@@ -101,7 +101,7 @@ def _recorder(part: str, layers: list[Layer], counted: set[int]):
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         shape, macs = tuple(output.shape[1:]), _macs(module, inputs[0], output)
         # A layer that is used twice works twice, but its weights are there once.
-        fresh = [p for p in module.parameters(recurse=False) if p.requires_grad and id(p) not in counted]
+        fresh = [p for p in module.parameters() if p.requires_grad and id(p) not in counted]
         counted.update(id(p) for p in fresh)
         layers.append(Layer(part, _describe(module), shape, sum(p.numel() for p in fresh), macs))
 
