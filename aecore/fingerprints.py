@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -69,6 +70,8 @@ def _setting(value: object) -> str:
         return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(_bytes_of(value)).hexdigest()}"
     if inspect.isfunction(value):
         return code_of(value)
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     try:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError):  # what is more than numbers, words and lists of them is told by its type

@@ -221,17 +221,17 @@ class TestOwnCode:
         source = source.replace("Block())", "Late())")
         assert self.model(in_a_cell, splits, source.format(4)) != self.model(in_a_cell, splits, source.format(5))
 
-    @pytest.mark.parametrize(("old", "new"), [("0.2", "0.3"), ("[4, 2]", "[4, 3]"), ("[1.0]", "[2.0]")])
+    @pytest.mark.parametrize(("old", "new"), [("0.2", "0.3"), ("[4, 2]", "[4, 3]"), ("[1.0]", "[2.0]"), ("eye", "tri")])
     def test_what_a_constructor_was_given_counts(self, in_a_cell, splits, old, new):
         """It comes from outside the class, so the code of the class does not show it."""
         constructor = """
-    def __init__(self, factor, widths, mean):
+    def __init__(self, factor, widths, mean, table):
         super().__init__()
-        self.factor, self.widths = factor, widths
+        self.factor, self.widths, self.table = factor, widths, table
         self.register_buffer("mean", mean, persistent=False)
 """
-        given = "0.2, [4, 2], torch.tensor([1.0])"
-        source = "import torch\n" + OWN_MODEL.replace("    factor = 2\n", constructor)
+        given = "0.2, [4, 2], torch.tensor([1.0]), numpy.eye(2)"
+        source = "import numpy, torch\n" + OWN_MODEL.replace("    factor = 2\n", constructor)
         source = source.replace("Block()", f"Block({given})")
         changed = source.replace(given, given.replace(old, new))
         assert self.model(in_a_cell, splits, source) == self.model(in_a_cell, splits, source)
