@@ -60,7 +60,7 @@ test-chapters: $(READY)  ## run every chapter with nbval under the quick profile
 ifeq ($(NOTEBOOKS),)
 	@echo "There is no chapter to run yet."
 else
-	$(SCRATCH) JUPYTER_PREFER_ENV_PATH=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(NOTEBOOKS)
+	$(SCRATCH) JUPYTER_PREFER_ENV_PATH=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(NOTEBOOKS)
 endif
 
 test-pages: $(READY)  ## check the built HTML (after make book)

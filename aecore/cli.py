@@ -124,7 +124,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lr", type=float, default=3e-3)
     command.add_argument("--schedule", default="cosine", help="constant or cosine")
     command.add_argument("--patience", type=int, help="stop after so many epochs without a lower validation loss")
-    command.add_argument("--precision", default="float32", help="float32, bfloat16, or auto: the faster one")
+    command.add_argument("--precision", default="float32", help="float32, or bfloat16 where it is faster")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--name", help="under which the run is stored")
 

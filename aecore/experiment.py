@@ -18,7 +18,7 @@ from .fingerprints import fingerprint
 from .models import draw_weights
 from .models.autoencoder import evaluating
 from .runs import Run
-from .training import Checkpoints, History, Plan, faster_precision, train
+from .training import Checkpoints, History, Plan, train
 
 QUICK_EPOCHS = 1
 
@@ -62,7 +62,6 @@ def fit(
     """
     loss_function = losses.get(loss)
     _check(model, data, plan := _sized(plan or Plan()), start, name)
-    plan = _settled(plan, model, data, loss_function, start, name)
     wanted = fingerprint(model, data, plan, loss_function, start)
     processes.check_agreement("the training", wanted, "Start every process with the same command and the same data.")
     anew = os.environ.get("AECORE_RETRAIN", "0") not in ("", "0")
@@ -155,6 +154,7 @@ def _trained(
         history = train(
             model, data.train, data.valid, plan, loss, profile.device(),
             checkpoints=checkpoints, on_step=progress.step, on_epoch=progress.epoch,
+            tell=lambda sentence: profile.log.info(f"{name or 'training'}: {sentence}"),
         )  # fmt: skip
     return Run(
         name=name,
@@ -177,29 +177,15 @@ def _trained(
     )
 
 
-def _settled(plan: Plan, model: nn.Module, data: Splits, loss: losses.Loss, start: str, name: str | None) -> Plan:
-    """Return the plan with "auto" replaced: by what a run begun under this name took, else by what is faster here."""
-    if plan.precision != "auto":
-        return plan
-    choices = [plan.but(precision=precision) for precision in ("float32", "bfloat16")]
-    known = [name and runs.is_known(name, fingerprint(model, data, choice, loss, start)) for choice in choices]
-    # Of several processes the first one decides: whether to measure, which all must do together, and what holds.
-    begun = processes.from_the_first(known.index(True) if True in known else -1)
-    if begun >= 0:
-        return choices[begun]
-    with torch.random.fork_rng():
-        faster = faster_precision(model, data.train, plan, loss, profile.device())
-    choice = choices[processes.from_the_first(int(faster == "bfloat16"))]
-    profile.log.info(f"precision: {choice.precision} is faster here")
-    return choice
-
-
 def _sized(plan: Plan) -> Plan:
-    """Return the plan in the size of the profile: quick trains one epoch, or one at each of the plan's sizes."""
+    """Return the plan in the size of the profile: quick trains one epoch, or one at each of the plan's sizes.
+
+    It computes in float32 always, so that no trial takes time and every machine gives the same test.
+    """
     if profile.current() != "quick":
         return plan
     sizes = tuple((epoch, edge) for epoch, (_, edge) in enumerate(plan.sizes))
-    return plan.but(epochs=min(plan.epochs, max(QUICK_EPOCHS, len(sizes))), sizes=sizes)
+    return plan.but(epochs=min(plan.epochs, max(QUICK_EPOCHS, len(sizes))), sizes=sizes, precision="float32")
 
 
 def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | None) -> None:

@@ -87,7 +87,7 @@ def _train(whole: Whole, quick: bool) -> dict:
     import aecore as ae
 
     splits = ae.load(whole.data)
-    plan = ae.Plan(epochs=1 if quick else whole.epochs, batch_size=128, lr=1e-3, precision="auto")
+    plan = ae.Plan(epochs=1 if quick else whole.epochs, batch_size=128, lr=1e-3, precision="bfloat16")
     started = time.perf_counter()
     run = ae.fit(whole.build(splits.shape), splits, plan)
     seconds = time.perf_counter() - started
@@ -96,7 +96,7 @@ def _train(whole: Whole, quick: bool) -> dict:
         "source": splits.provenance.source,
         "images": len(splits.train),
         "epochs": len(run.history),
-        "precision": run.plan.precision,
+        "precision": run.history.precision,
         "seconds": round(seconds, 1),
         "limits": whole.limits,
         "valid_loss": run.history.valid_loss[-1],

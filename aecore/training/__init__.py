@@ -6,10 +6,9 @@ from .checkpoints import Checkpoints
 from .guards import TrainingDiverged
 from .loop import train, validation_loss
 from .plan import Plan
-from .precision import faster_precision
 from .state import History
 
 __all__ = [
-    "Adam", "Batches", "Checkpoints", "History", "Plan", "TrainingDiverged", "epoch_order", "faster_precision", "train",
+    "Adam", "Batches", "Checkpoints", "History", "Plan", "TrainingDiverged", "epoch_order", "train",
     "validation_loss",
 ]  # fmt: skip

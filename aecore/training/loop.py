@@ -19,6 +19,7 @@ from .checkpoints import Checkpoints
 from .guards import Stop, Watch, asked_to_stop
 from .memory import keep_memory, release_memory
 from .plan import Plan
+from .precision import chosen_precision
 from .state import History, State
 from .update import memory_format, precision, update_for
 
@@ -37,6 +38,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_step: Callable[[int], None] = lambda step: None,
     on_epoch: Callable[[History], None] = lambda history: None,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> History:
     """Train `model` in place and return the history.
 
@@ -54,6 +56,7 @@ def train(
         checkpoints: where the training goes on from, and leaves its state; None keeps none.
         on_step: called after each step with the number of steps that are done; it must not make the device wait.
         on_epoch: called after each epoch.
+        tell: called with a sentence where the training cannot use the bfloat16 that its plan allows.
 
     Raises:
         TrainingDiverged: the loss is no longer a finite number.
@@ -65,6 +68,7 @@ def train(
     state = State(model, Adam(model.parameters()), plan, len(batches), device)
     checkpoints = checkpoints or Checkpoints()
     checkpoints.resume(state)
+    plan = _settled(state, images, loss, device, tell)
     update, watch = update_for(model, loss, state.adam, plan, device), Watch(state)
 
     with asked_to_stop() as stop, _own_chance(device) as chance, _rescue(state, checkpoints):
@@ -105,6 +109,15 @@ def validation_loss(
                 x_hat = model(x)
             sums[place] = loss(x, x_hat.float()).cpu() * len(x)
     return (processes.add_up_on_cpu(sums).sum() / len(valid)).item()
+
+
+def _settled(state: State, images: Images, loss: Loss, device: torch.device, tell: Callable[[str], None]) -> Plan:
+    """Return the plan with the precision of this training: that of its checkpoint, else the faster one here."""
+    if state.history.precision is None:
+        state.history.precision, reason = chosen_precision(state.model, images, state.plan, loss, device)
+        if reason:
+            tell(f"computing in float32: {reason}")
+    return state.plan.but(precision=state.history.precision)
 
 
 def _validation(model: nn.Module, valid: Images, loss: Loss, plan: Plan, epoch: int, device: torch.device) -> float:

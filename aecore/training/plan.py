@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = ("float32", "bfloat16")
 WARMUP_STEPS = 100
 
 
@@ -23,9 +23,10 @@ class Plan:
         schedule: "constant", or "cosine": up over the first 100 steps, then down to zero along a half cosine.
         patience: stop after this many epochs without a lower validation loss, and go back to the best
             state; None trains all epochs and keeps the last state.
-        precision: "float32", or "bfloat16": layers compute in bfloat16 where PyTorch's autocast allows,
-            weights and loss stay float32. Faster for some models on processors that know it. "auto"
-            lets `fit` measure both on this model and machine, and note which it took.
+        precision: "float32", or "bfloat16", which is a permission: layers may compute in bfloat16 where PyTorch's
+            autocast allows, while weights and loss stay float32. It is used where the processor has the
+            instructions and a trial shows that this model trains faster with them; `History.precision` says
+            which it was.
         seed: of the first weights and of the order of the batches.
         validate_every: take the validation loss after every so many epochs, and after the last one.
         sizes: progressive resizing, ((0, 14), (5, 28)): from epoch 0 on images of 14×14 pixels, from epoch 5 on

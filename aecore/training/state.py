@@ -21,13 +21,16 @@ class History:
 
     The validation loss is NaN where there are no validation images, and after epochs for which the plan
     asks for none. `best_epoch` is the epoch whose state was kept, where the plan has a patience.
-    `interrupted` is the signal that ended the training early, or None; a stored run never has one.
+    `precision` is the one in which the layers computed, of the two that the plan allowed; runs from before it was
+    noted have None, and computed as their plan says. `interrupted` is the signal that ended the training early, or
+    None; a stored run never has one.
     """
 
     train_loss: list[float] = field(default_factory=list)
     valid_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int | None = None
+    precision: str | None = None
     interrupted: signal.Signals | None = None
 
     def __len__(self) -> int:

@@ -106,15 +106,9 @@ def update_for(model: nn.Module, loss: Loss, adam: Adam, plan: Plan, device: tor
 
 
 def precision(plan: Plan, device: torch.device) -> contextlib.AbstractContextManager:
-    """Return the context in which a model's layers compute under `plan`.
-
-    Raises:
-        ValueError: the plan leaves it open.
-    """
+    """Return the context in which a model's layers compute under `plan`."""
     if plan.precision == "float32":
         return contextlib.nullcontext()
-    if plan.precision == "auto":
-        raise ValueError("precision: 'auto' is for fit, which measures; here wanted 'float32' or 'bfloat16'")
     return torch.autocast(device.type, torch.bfloat16)
 
 

@@ -52,6 +52,14 @@ def _log_for_caplog(monkeypatch):
     profile.log.setLevel(level)
 
 
+@pytest.fixture
+def precision_as_planned(monkeypatch):
+    """A plan's bfloat16 is used, whatever the processor: slow on some, but the same arithmetic."""
+    from aecore.training import loop
+
+    monkeypatch.setattr(loop, "chosen_precision", lambda model, images, plan, loss, device: (plan.precision, None))
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield

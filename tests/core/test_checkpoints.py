@@ -22,6 +22,8 @@ from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, Linear
 from aecore.training import Checkpoints, Plan, train
 from aecore.training.update import Update
 
+pytestmark = pytest.mark.usefixtures("precision_as_planned")
+
 CPU = torch.device("cpu")
 
 

@@ -12,6 +12,8 @@ from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, Linear
 from aecore.training import Batches, Plan, TrainingDiverged, train, validation_loss
 from aecore.training.adam import Adam
 
+pytestmark = pytest.mark.usefixtures("precision_as_planned")
+
 CPU = torch.device("cpu")
 
 

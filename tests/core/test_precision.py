@@ -1,6 +1,5 @@
-"""Precision "auto": measured once, stored in the run, and not measured again."""
+"""A plan's bfloat16 is a permission: measured once, noted in the run, and no part of what the run is."""
 
-import json
 import time
 
 import pytest
@@ -9,10 +8,11 @@ import torch
 from aecore import experiment, losses, runs
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
-from aecore.training import Plan, faster_precision, precision, train, validation_loss
+from aecore.training import Plan, precision
+from aecore.training.precision import chosen_precision, faster_precision, has_bfloat16
 
 CPU = torch.device("cpu")
-PLAN = Plan(epochs=1, batch_size=10, precision="auto")
+PLAN = Plan(epochs=1, batch_size=10, precision="bfloat16")
 
 
 def linear():
@@ -21,9 +21,10 @@ def linear():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that steps in each precision seem to take: `clock["bfloat16"] = 0.5`."""
+    """Seconds that steps in each precision seem to take on a processor that knows both."""
     seconds = {"float32": 1.0, "bfloat16": 1.0}
     monkeypatch.setattr(precision, "_seconds", lambda update, x: seconds[update.plan.precision])
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     return seconds
 
 
@@ -35,6 +36,31 @@ def test_bfloat16_is_taken_where_it_saves_a_twentieth_of_the_time(splits, clock,
     assert faster_precision(linear(), splits.train, PLAN, losses.mse, CPU) == wanted
 
 
+@pytest.mark.parametrize(
+    ("capability", "machine", "wanted"),
+    [
+        ("AVX2", "x86_64", False), ("DEFAULT", "AMD64", False), ("AVX512", "x86_64", True), ("AVX512", "AMD64", True),
+        ("DEFAULT", "arm64", True), ("SVE256", "aarch64", True),
+    ],
+)  # fmt: skip
+def test_an_ordinary_processor_has_no_bfloat16(monkeypatch, capability, machine, wanted):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    assert has_bfloat16(CPU) is wanted
+
+
+def test_without_the_instructions_nothing_is_tried(splits, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "_seconds", None)  # would be an error
+    chosen, reason = chosen_precision(linear(), splits.train, PLAN, losses.mse, CPU)
+    assert (chosen, reason) == ("float32", "this processor has no instructions for bfloat16")
+
+
+def test_a_plan_for_float32_is_not_asked_again(splits, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", None)  # would be an error
+    assert chosen_precision(linear(), splits.train, Plan(), losses.mse, CPU) == ("float32", None)
+
+
 def test_measuring_leaves_the_model_as_it_was(splits):
     model = linear()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -43,11 +69,19 @@ def test_measuring_leaves_the_model_as_it_was(splits):
 
 
 def test_measuring_runs_steps_in_both_precisions(splits, monkeypatch):
-    """By the clock itself: nothing is faked but what it shows."""
-    seen, seconds = [], precision._seconds
-    monkeypatch.setattr(precision, "_seconds", lambda up, x: seen.append(up.plan.precision) or seconds(up, x))
+    seen = []
+    monkeypatch.setattr(precision, "_seconds", lambda up, x: seen.append(up.plan.precision) or 1.0)
     faster_precision(linear(), splits.train, PLAN, losses.mse, CPU)
     assert seen == ["float32", "bfloat16"] * (precision.ROUNDS + 1)
+
+
+def test_a_hopeless_bfloat16_is_not_measured_to_the_end(splits, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        precision, "_seconds", lambda up, x: seen.append(1) or {"float32": 1.0, "bfloat16": 9.0}[up.plan.precision]
+    )
+    assert faster_precision(linear(), splits.train, PLAN, losses.mse, CPU) == "float32"
+    assert len(seen) == 4
 
 
 def test_the_first_round_which_warms_up_does_not_count(splits, monkeypatch):
@@ -68,65 +102,65 @@ class TestFit:
     def _chosen(self, clock, choice):
         clock["bfloat16"] = 0.5 if choice == "bfloat16" else 2.0
 
-    def test_trains_in_the_faster_one(self, splits, choice):
-        assert fit(linear(), splits, PLAN).plan.precision == choice
+    def test_trains_in_the_faster_one(self, splits, choice, monkeypatch):
+        """By what a layer gives out while it trains, not by what is noted."""
+        seen = []
+        model = linear()
+        model.encoder[1].register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+        monkeypatch.setattr(precision, "faster_precision", lambda *arguments: choice)
+        fit(model, splits, PLAN)
+        assert set(seen[1:]) == {getattr(torch, choice)}  # the first shows the shapes, in `_check_sizes` or none
 
-    def test_gives_the_weights_of_a_plan_that_names_it(self, splits, choice):
-        one, other = linear(), linear()
-        fit(one, splits, PLAN)
-        fit(other, splits, PLAN.but(precision=choice))
-        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    def test_notes_it_in_the_run_and_leaves_the_plan_alone(self, splits, choice):
+        run = fit(linear(), splits, PLAN)
+        assert (run.history.precision, run.plan.precision) == (choice, "bfloat16")
 
-    def test_stores_the_choice(self, splits, choice):
-        run = fit(linear(), splits, PLAN, name="00-a")
-        facts = json.loads((runs.own_folder("00-a", run.fingerprint) / "run.json").read_text())
-        assert facts["plan"]["precision"] == choice
-
-    def test_finds_the_run_again_without_measuring(self, splits, choice, monkeypatch):
-        first = fit(linear(), splits, PLAN, name="00-a")
-        monkeypatch.setattr(experiment, "faster_precision", None)  # would be an error
-        assert fit(linear(), splits, PLAN, name="00-a").fingerprint == first.fingerprint
-
-    def test_finds_a_published_run_without_measuring(self, splits, choice, monkeypatch, tmp_path):
+    def test_is_the_same_run_whichever_it_was(self, splits, choice, monkeypatch):
         """A reader's processor may find the other one faster, and must not train for an hour because of it."""
+        first = fit(linear(), splits, PLAN, name="00-a")
+        monkeypatch.setattr(experiment, "train", None)  # would be an error
+        found = fit(linear(), splits, PLAN, name="00-a")
+        assert (found.fingerprint, found.history.precision) == (first.fingerprint, choice)
+
+    def test_a_published_run_is_found_as_well(self, splits, choice, monkeypatch, tmp_path):
         first = fit(linear(), splits, PLAN, name="00-a")
         runs.publish("00-a", first.fingerprint)
         monkeypatch.setenv("AECORE_RUNS", str(tmp_path / "of a reader"))
-        monkeypatch.setattr(experiment, "faster_precision", None)  # would be an error
         monkeypatch.setattr(experiment, "train", None)
-        assert fit(linear(), splits, PLAN, name="00-a").fingerprint == first.fingerprint
+        assert fit(linear(), splits, PLAN, name="00-a").history.precision == choice
 
-    def test_goes_on_with_a_training_that_was_begun_in_it(self, splits, choice, clock, monkeypatch):
-        """Measured again after an interruption, the other one might win, and training would begin anew."""
+    def test_a_training_goes_on_in_the_precision_that_it_began_with(self, splits, choice, clock, monkeypatch):
+        monkeypatch.setenv("AECORE_CHECKPOINT_SECONDS", "0")
         with monkeypatch.context() as patch:
-            patch.setattr(experiment, "train", stops)
+            patch.setattr(experiment._Progress, "step", stops)
             with pytest.raises(InterruptedError):
-                fit(linear(), splits, PLAN, name="00-a")
-        clock.update(float32=clock["bfloat16"], bfloat16=clock["float32"])
-        assert fit(linear(), splits, PLAN, name="00-a").plan.precision == choice
+                fit(linear(), splits, PLAN.but(epochs=3), name="00-a")
+        patch_back = {"float32": clock["bfloat16"], "bfloat16": clock["float32"]}
+        clock.update(patch_back)
+        assert fit(linear(), splits, PLAN.but(epochs=3), name="00-a").history.precision == choice
 
-    def test_says_what_it_found(self, splits, choice, caplog):
-        fit(linear(), splits, PLAN)
-        assert f"precision: {choice} is faster here" in caplog.text
-
-
-def stops(*args, **options):
-    raise InterruptedError
+    def test_says_in_one_line_where_the_permission_is_not_used(self, splits, choice, caplog):
+        fit(linear(), splits, PLAN, name="00-a")
+        said = "00-a: computing in float32: bfloat16 is no faster here for this model" in caplog.text
+        assert said is (choice == "float32")
 
 
-def test_fit_leaves_the_global_generator_alone_while_it_measures(splits):
+def stops(progress, done):
+    if done == 3:
+        raise InterruptedError
+
+
+def test_the_quick_profile_computes_in_float32(splits, monkeypatch):
+    monkeypatch.setenv("AECORE_PROFILE", "quick")
+    monkeypatch.setattr(precision, "has_bfloat16", None)  # would be an error
+    assert fit(linear(), splits, PLAN).history.precision == "float32"
+
+
+def test_fit_leaves_the_global_generator_alone_while_it_measures(splits, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     model, before = linear(), torch.get_rng_state()
     fit(model, splits, PLAN)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("call", ["train", "validation_loss"])
-def test_the_loop_itself_wants_a_precision_that_is_settled(splits, call):
-    with pytest.raises(ValueError, match="precision: 'auto' is for fit, which measures; here wanted 'float32' or"):
-        if call == "train":
-            train(linear(), splits.train, splits.valid, PLAN, losses.mse, CPU)
-        else:
-            validation_loss(linear(), splits.valid, losses.mse, PLAN, CPU)
 
 
 def test_the_clock_is_read_after_the_device_has_finished(splits, monkeypatch):
