@@ -18,17 +18,17 @@ _WHERE = {
     "Images": "data.images",
     "Plan": "training",
     "check": "exercises",
-    "claim": "profile",
+    "claim": "journal",
     "evaluate": "metrics",
     "fit": "experiment",
     "from_array": "data",
     "load": "data",
-    "provenance": "publishing",
-    "setup": "profile",
+    "provenance": "journal",
+    "setup": "session",
     "summary": "models",
     "table": "plots",
 }
-_MODULES = ("data", "interactive", "losses", "metrics", "models", "plots", "profile", "runs", "training")
+_MODULES = ("data", "interactive", "losses", "metrics", "models", "objectives", "plots", "runs", "training")
 
 __all__ = [*_WHERE, *_MODULES]
 

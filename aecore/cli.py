@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import __version__, processes, profile
+from . import __version__, config, distributed, machine
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
 
@@ -17,33 +17,38 @@ def main(arguments: list[str] | None = None) -> int:
     from .training import TrainingDiverged
 
     try:
-        with processes.joined():
-            profile.speak()
+        with distributed.process_group():
+            config.speak()
             return options.run(options) or 0
     except BrokenPipeError:  # the reader of our output has seen enough, as `aecore doctor | head` has
         sys.stderr.close()  # or Python itself would complain about it at its end
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (OSError, ValueError, TrainingDiverged, processes.ProcessLost) as error:
+    except (OSError, ValueError, TrainingDiverged, distributed.ProcessLost) as error:
         print(f"aecore {options.command}: {error}", file=sys.stderr)
         return 1
 
 
 def doctor(options: argparse.Namespace) -> None:
     """Say what this machine has, which data lies where, and which runs are published."""
-    from . import runs
+    from .runs import store
 
-    print(f"aecore {__version__} · {profile.versions_line()} · {profile.machine()}")
-    print(f"profile: {profile.current()} (AECORE_PROFILE)")
-    print(f"own runs: {runs.home()} (AECORE_RUNS), {_writable(runs.home())}")
+    print(f"aecore {__version__} · {machine.versions_line()} · {machine.description()}")
+    print(f"profile: {config.profile()} (AECORE_PROFILE)")
+    print(f"own runs: {config.runs_root()} (AECORE_RUNS), {_writable(config.runs_root())}")
     print("\nData (AECORE_DATA)")
     _list_data()
     print("\nPublished runs")
-    for facts in runs.published():
-        weights = runs.PUBLISHED / facts["name"] / "weights.safetensors"
-        print(f"  {facts['name']:24} {facts['date'][:10]}  {facts['machine']}  {weights.stat().st_size / 1e6:.2f} MB")
-    if not runs.published():
+    published, weights = store.published(), store.published_weights()
+    for chapter in sorted({facts["name"][:2] for facts in published}):
+        names = [facts["name"] for facts in published if facts["name"][:2] == chapter]
+        shipped = [weights[name].stat().st_size for name in names if name in weights]
+        days = sorted(facts["date"][:10] for facts in published if facts["name"] in names)
+        told = f"{len(shipped)} with weights, {sum(shipped) / 1e6:.2f} MB" if shipped else "numbers only"
+        when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+        print(f"  chapter {chapter}: {len(names)} runs of {when}, {told}")
+    if not published:
         print("  none")
 
 
@@ -65,7 +70,7 @@ def train(options: argparse.Namespace) -> int:
     from .models import create
     from .training import Plan
 
-    with processes.one_after_the_first():
+    with distributed.first_rank_first():
         size = {"size": options.size} if options.size else {}
         splits = load(options.data, stand_in=options.stand_in, **size)
     plan = Plan(
@@ -76,7 +81,7 @@ def train(options: argparse.Namespace) -> int:
     if run.history.interrupted:
         return INTERRUPTED
     scores = evaluate(run.model, splits.test)
-    if processes.rank() == 0:
+    if distributed.rank() == 0:
         print(scores)
     return 0
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import re
 import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import nn
 
-from . import files, losses, processes, profile, runs
+from . import config, distributed, files, journal, losses, machine
 from .data.images import Splits
-from .fingerprints import fingerprint
-from .models import draw_weights
-from .models.autoencoder import evaluating
-from .runs import Run
-from .training import Checkpoints, History, Plan, train
+from .inference import device_of, eval_mode
+from .models import init_weights
+from .objectives import Objective, Reconstruction
+from .runs import Run, store
+from .runs.fingerprint import digests_of, fingerprint, hash_of_weights, parts_of
+from .training import Checkpoints, History, Observer, Plan, train
 
-QUICK_EPOCHS = 1
+QUICK_STEPS, QUICK_IMAGES = 3, 64
+InitFrom = str | Run | Mapping[str, Run] | None
 
 
 def fit(
@@ -28,10 +31,11 @@ def fit(
     data: Splits,
     plan: Plan | None = None,
     *,
-    loss: str | losses.Loss = "mse",
+    loss: str | losses.Loss | None = None,
+    objective: Objective | None = None,
     name: str | None = None,
-    start: str = "seed",
-    numbers_only: bool = False,
+    init_from: InitFrom = None,
+    weights: bool = True,
 ) -> Run:
     """Return the run of `model` on `data` under `plan`: loaded where it was trained before, else trained now.
 
@@ -43,203 +47,316 @@ def fit(
     in the notebook. The validation images choose nothing here but the epoch to stop at, and that only where
     the plan has a patience; the test images are not touched.
 
+    A published run that differs in nothing but the data is taken as well, and a line says so: the page shows its
+    numbers. `AECORE_RETRAIN=1` trains on your own data.
+
     Args:
-        model: an autoencoder of the data's image shape; it holds the trained weights afterwards.
+        model: of the data's image shape; it holds the trained weights afterwards.
         data: trained on `data.train`, watched on `data.valid`.
-        plan: the settings; `Plan()` where none is given. The quick profile trains one epoch.
-        loss: a name ("mse", "mae", "bce") or a function of a batch and its reconstructions.
+        plan: the settings; `Plan()` where none is given. The quick profile trains a few steps.
+        loss: short for `objective=Reconstruction(loss)`: "mse" (the default), "mae", "bce" or a function of a batch and
+            its reconstructions.
+        objective: what is made small, where it is not a reconstruction's loss.
         name: under which the run is stored and looked for, "02-conv"; None stores and looks up nothing.
-        start: "seed" as above; "given" keeps the weights that the model comes with.
-        numbers_only: take a published run that comes without its weights: its history is there, and what
+        init_from: a run whose weights to start from, or one for each part of the model, {"encoder": run}; other parts
+            are drawn from the seed. "model" keeps the weights that the model comes with.
+        weights: False takes a published run that comes without its weights: its history is there, and what
             `run.measure` and `run.score` found. Its model is not, and says so when it is used.
 
     Raises:
-        ValueError: shapes or names do not fit.
+        TypeError, ValueError: an argument is of another kind, or shapes or names do not fit.
         OSError: the folder of runs cannot be written; found out before training begins. A disk that is
             full afterwards is reported, and the run returned: it is not stored, but nothing is lost.
         TrainingDiverged: the loss is no longer a finite number.
         ProcessLost: another of several processes has ended.
     """
-    loss_function = losses.get(loss)
-    _check(model, data, plan := _sized(plan or Plan()), start, name)
-    wanted = fingerprint(model, data, plan, loss_function, start)
-    processes.check_agreement("the training", wanted, "Start every process with the same command and the same data.")
-    anew = os.environ.get("AECORE_RETRAIN", "0") not in ("", "0")
-    if name and not anew and (found := _found(name, wanted, model, numbers_only)):
-        profile.log.info(f"loaded {name}: {found.story()}")
-        return _noted(found, numbers_only)
-    checkpoints = _checkpoints(name, wanted, anew)
-    if start == "seed":
-        draw_weights(model, plan.seed)
-    run = _trained(model, data, plan, loss_function, name, wanted, checkpoints)
-    if run.history.interrupted:
-        return _interrupted(run, checkpoints, start)
-    if name:
-        profile.log.info(f"trained {name}: {run.seconds:,.0f} s on {run.machine}")
-        _store(run, checkpoints)
-    return _noted(run, numbers_only)
+    plan = Plan() if plan is None else plan
+    objective = _objective(loss, objective)
+    _check(model, data, plan, name)
+    plan, data = _sized(plan, data)
+    training = _Training(model, data, plan, objective, name, _Start.of(init_from, model))
+    hint = "Start every process with the same command and the same data."
+    distributed.check_agreement("the training", training.fingerprint, hint)
+    run = (_stored(training, weights) or _trained(training)) if name else _train(training, Checkpoints())
+    if name and not run.history.interrupted:
+        facts = {"name": name, "fingerprint": run.fingerprint, "date": run.date, "machine": run.machine}
+        journal.record("run", **facts, weights=weights, other_data=run.other_data)
+    return run
 
 
-def _found(name: str, wanted: str, model: nn.Module, numbers_only: bool) -> Run | None:
-    found = runs.find(name, wanted, model, numbers_only)
-    processes.check_agreement(
-        "whether this run is stored", str(found is not None), "AECORE_RUNS must be a folder that all processes share."
-    )
-    if found and processes.rank() == 0:  # a process that was killed right after it had stored the run leaves more
-        folder = runs.own_folder(name, wanted)
-        Checkpoints(folder / "checkpoints").clear()
-        files.remove_parts(folder)
-    return found
+@dataclass
+class _Start:
+    """What the weights are before the first step.
+
+    Args:
+        told: in the fingerprint.
+        sources: runs by the part of the model that starts from them, "" for all of it.
+        draws: whether the other weights are drawn from the seed.
+    """
+
+    told: str | dict[str, str]
+    sources: Mapping[str, Run]
+    draws: bool = True
+
+    @classmethod
+    def of(cls, init_from: InitFrom, model: nn.Module) -> _Start:
+        if init_from is None:
+            return cls("seed", {})
+        if isinstance(init_from, str) and init_from == "model":
+            return cls(hash_of_weights(model), {}, draws=False)
+        sources = {"": init_from} if isinstance(init_from, Run) else init_from
+        if not isinstance(sources, Mapping) or not all(isinstance(run, Run) for run in sources.values()):
+            raise TypeError(f"init_from: wanted a run, runs by part {{'encoder': run}}, or 'model', got {init_from!r}")
+        for part in sources:
+            _part(model, part, "the model")
+        return cls({part: run.fingerprint for part, run in sources.items()}, sources, draws="" not in sources)
+
+    def apply(self, model: nn.Module, seed: int) -> None:
+        """Give the model its first weights."""
+        if self.draws:
+            init_weights(model, seed)
+        for part, run in self.sources.items():
+            target, source = _part(model, part, "the model"), run.model
+            if isinstance(source, nn.Module) and part in dict(source.named_modules()):
+                source = source.get_submodule(part)
+            try:
+                target.load_state_dict(source.state_dict())
+            except RuntimeError as error:
+                where = f"its part {part!r}" if part else "it"
+                raise ValueError(f"init_from: the weights of run {run.name!r} do not fit {where}: {error}") from error
 
 
-def _checkpoints(name: str | None, wanted: str, anew: bool) -> Checkpoints:
-    """Return the checkpoints of a run, after finding out that its folder can be written: now, not after an hour."""
-    if name is None:
-        return Checkpoints()
-    folder, first = runs.own_folder(name, wanted), processes.rank() == 0
-    if first:
-        with files.written_whole(folder / ".writable"):
-            pass
-        (folder / ".writable").unlink()
-    checkpoints = Checkpoints(
-        folder / "checkpoints", wanted, _checkpoint_seconds(),
-        tell=lambda sentence: profile.log.warning(f"{name}: {sentence}") if first else None,
+@dataclass
+class _Training:
+    """All that makes up one call of `fit`, and what tells it from others."""
+
+    model: nn.Module
+    data: Splits
+    plan: Plan
+    objective: Objective
+    name: str | None
+    start: _Start
+
+    def __post_init__(self) -> None:
+        parts = parts_of(self.model, self.data, self.plan, self.objective, self.start.told)
+        self.fingerprint, self.digests = fingerprint(parts), digests_of(parts, self.model)
+
+    @property
+    def folder(self):
+        """Where the run lies, or would lie."""
+        return store.own_folder(self.name, self.fingerprint)
+
+
+def _stored(training: _Training, weights: bool) -> Run | None:
+    """Return the run where it was stored or published, maybe for other data; say so in a line."""
+    if config.retrain():
+        return None
+    name = training.name
+    run = store.find(name, training.fingerprint, training.model, weights)
+    hint = "AECORE_RUNS must be a folder that all processes share."
+    distributed.check_agreement("whether this run is stored", str(run is not None), hint)
+    if run is None and config.profile() == "full" and not config.is_publishing():
+        run = store.find_for_other_data(name, training.digests, training.model, weights)
+    if run is None:
+        if config.profile() == "full" and (why := store.mismatch(name, training.digests)):
+            config.log.info(why)
+        return None
+    if distributed.rank() == 0:  # a process that was killed right after it had stored the run leaves more
+        Checkpoints(training.folder / "checkpoints").clear()
+        files.remove_parts(training.folder)
+    other = " (the page's own data, not yours; AECORE_RETRAIN=1 trains on yours)" if run.other_data else ""
+    config.log.info(f"loaded {name}: {run.story()}{other}")
+    run.parts = run.parts or training.digests
+    return run
+
+
+def _trained(training: _Training) -> Run:
+    """Train and store a run that has a name; one process at a time."""
+    if distributed.rank() > 0:
+        return _train(training, _checkpoints(training))
+    store.is_writable(training.folder)
+    with store.training_lock(training.folder, training.name):
+        if distributed.world_size() == 1 and (run := _stored(training, weights=True)):  # another process was faster
+            return run
+        checkpoints = _checkpoints(training)
+        run = _train(training, checkpoints)
+        if not run.history.interrupted:
+            config.log.info(f"trained {run.name}: {run.seconds:,.0f} s on {run.machine}")
+            _store(run, training.folder, checkpoints)
+    return run
+
+
+def _checkpoints(training: _Training) -> Checkpoints:
+    name, first = training.name, distributed.rank() == 0
+    return Checkpoints(
+        training.folder / "checkpoints", training.fingerprint, config.checkpoint_seconds(),
+        tell=lambda sentence: config.log.warning(f"{name}: {sentence}") if first else None,
     )  # fmt: skip
-    if anew:
-        checkpoints.clear()
-    return checkpoints
 
 
-def _checkpoint_seconds() -> float:
-    given = os.environ.get("AECORE_CHECKPOINT_SECONDS", "60")
+def _store(run: Run, folder, checkpoints: Checkpoints) -> None:
     try:
-        seconds = float(given)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 0:
-        raise ValueError(f"AECORE_CHECKPOINT_SECONDS: wanted the seconds between two, such as 60, got {given!r}")
-    return seconds
-
-
-def _store(run: Run, checkpoints: Checkpoints) -> None:
-    folder = runs.own_folder(run.name, run.fingerprint)
-    if processes.rank() > 0:
-        return
-    try:
-        runs.save(run, folder)
+        store.save(run, folder)
         checkpoints.clear()
     except OSError as error:  # an hour of training is worth more than its file
         reason = str(error).rstrip(".")
-        profile.log.warning(f"{run.name} could not be stored in {folder}: {reason}. The trained model is in run.model.")
+        config.log.warning(f"{run.name} could not be stored in {folder}: {reason}. The trained model is in run.model.")
 
 
-def _interrupted(run: Run, checkpoints: Checkpoints, start: str) -> Run:
-    """Say where the training stands; hand the model over in its best state, or, after SIGTERM, end as asked."""
+def _train(training: _Training, checkpoints: Checkpoints) -> Run:
+    name, plan = training.name, training.plan
+    training.start.apply(training.model, plan.seed)
+    with _Progress(training) as progress:
+        observer = Observer(
+            checkpoints, progress.step, progress.epoch,
+            tell=lambda sentence: config.log.info(f"{name or 'training'}: {sentence}"),
+        )  # fmt: skip
+        history = train(training.model, training.data, plan, training.objective, machine.device(), observer)
+    run = _run_of(training, history)
+    if history.interrupted:
+        _interrupted(run, checkpoints, training.start)
+    return run
+
+
+def _run_of(training: _Training, history: History) -> Run:
+    images = training.data.train
+    return Run(
+        name=training.name,
+        fingerprint=training.fingerprint,
+        model=training.model,
+        plan=training.plan,
+        objective=training.objective.name,
+        history=history,
+        data={
+            "name": images.name,
+            "count": len(images),
+            "source": images.provenance.source,
+            "note": images.provenance.note,
+            "fingerprint": images.fingerprint,
+        },
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
+        seconds=round(sum(history.seconds), 1),
+        machine=machine.description(),
+        versions=machine.versions(),
+        parts=training.digests,
+    )
+
+
+def _interrupted(run: Run, checkpoints: Checkpoints, start: _Start) -> None:
+    """Say where the training stands; after SIGTERM, end as asked."""
     kept = "its state is in a checkpoint: the same call goes on from there"
-    if start == "given":  # they are part of the fingerprint, and the model holds others now
+    if not start.draws and not start.sources:  # they are part of the fingerprint, and the model holds others now
         kept += ", with the weights that it began with"
     if checkpoints.newest is None:
         kept = "its state is not stored" + (", since the run has no name" if run.name is None else "")
     by, done = run.history.interrupted, f"{len(run.history)} of {run.plan.epochs} epochs"
-    profile.log.warning(f"{run.name or 'training'}: stopped by {by.name} after {done}; {kept}")
+    config.log.warning(f"{run.name or 'training'}: stopped by {by.name} after {done}; {kept}")
     if by == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)
-    return run
 
 
-def _trained(
-    model: nn.Module, data: Splits, plan: Plan, loss, name: str | None, wanted: str, checkpoints: Checkpoints
-) -> Run:
-    with _Progress(name, plan, data) as progress:
-        history = train(
-            model, data.train, data.valid, plan, loss, profile.device(),
-            checkpoints=checkpoints, on_step=progress.step, on_epoch=progress.epoch,
-            tell=lambda sentence: profile.log.info(f"{name or 'training'}: {sentence}"),
-        )  # fmt: skip
-    return Run(
-        name=name,
-        fingerprint=wanted,
-        model=model,
-        plan=plan,
-        loss=loss.__name__,
-        history=history,
-        data={
-            "name": data.train.name,
-            "count": len(data.train),
-            "source": data.provenance.source,
-            "note": data.provenance.note,
-            "fingerprint": data.train.fingerprint,
-        },
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        seconds=round(sum(history.seconds), 1),
-        machine=profile.machine(),
-        versions=profile.versions(),
-    )
+def _objective(loss: str | losses.Loss | None, objective: Objective | None) -> Objective:
+    if objective is None:
+        return Reconstruction("mse" if loss is None else loss)
+    if loss is not None:
+        raise ValueError("loss: it is short for objective=Reconstruction(loss); give one of the two")
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective: wanted one of aecore.objectives, such as Classification(), got {type(objective).__name__}; a "
+            "function of x and x_hat goes into loss="
+        )
+    return objective
 
 
-def _sized(plan: Plan) -> Plan:
-    """Return the plan in the size of the profile: quick trains one epoch, or one at each of the plan's sizes.
+def _sized(plan: Plan, data: Splits) -> tuple[Plan, Splits]:
+    """Return plan and data in the size of the profile: quick trains a few steps, at each of the plan's sizes.
 
     It computes in float32 always, so that no trial takes time and every machine gives the same test.
     """
-    if profile.current() != "quick":
-        return plan
-    sizes = tuple((epoch, edge) for epoch, (_, edge) in enumerate(plan.sizes))
-    return plan.but(epochs=min(plan.epochs, max(QUICK_EPOCHS, len(sizes))), sizes=sizes, precision="float32")
+    if config.profile() != "quick":
+        return plan, data
+    sizes = tuple((epoch, size) for epoch, (_, size) in enumerate(plan.sizes))
+    batch_size = min(plan.batch_size, QUICK_IMAGES)
+    plan = plan.replace(epochs=max(1, len(sizes)), batch_size=batch_size, sizes=sizes, precision="float32")
+    return plan, Splits(data.train[: QUICK_STEPS * batch_size], data.valid[:QUICK_IMAGES], data.test)
 
 
-def _check(model: nn.Module, data: Splits, plan: Plan, start: str, name: str | None) -> None:
-    if name is not None and not re.fullmatch(r"\w[\w.+-]*", name):
+def _part(model: nn.Module, part: str, whose: str) -> nn.Module:
+    try:
+        return model.get_submodule(part)
+    except AttributeError as error:
+        parts = ", ".join(repr(name) for name, _ in model.named_children())
+        raise ValueError(f"init_from: {whose} has no part {part!r}; its parts are {parts}") from error
+
+
+def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None:
+    """Find out now what would end in an error of torch's, or in one after the first epoch."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(data, Splits):
+        hint = "; fit wants all three parts, as load returns them" if hasattr(data, "pixels") else ""
+        raise TypeError(f"data: wanted Splits, got {type(data).__name__}{hint}")
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan: wanted a Plan, such as ae.Plan(epochs=5), got {type(plan).__name__}")
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]*", name)):
         raise ValueError(f"name: wanted letters, digits, '-', '_', '+' and '.', as for a folder, got {name!r}")
-    if start not in ("seed", "given"):
-        raise ValueError(f"start: wanted 'seed' or 'given', got {start!r}")
-    wanted = getattr(model, "image_shape", data.shape)
-    if wanted != data.shape:
-        raise ValueError(f"data: images of shape {data.shape} do not fit this model, which was made for {wanted}")
     if len(data.train) == 0:
         raise ValueError(f"data: {data.train.name} has no training images; this set is for measuring only")
     if plan.patience is not None and len(data.valid) == 0:
         raise ValueError("plan: a patience needs validation images, and there are none")
-    _check_sizes(model, data, plan)
-    normalising = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if processes.count() > 1 and normalising:
-        raise ValueError(
-            f"model: {type(normalising[0]).__name__} would see only its own process's part of each batch, so several "
-            "processes would not train what one does. Use GroupNorm, or one process."
-        )
+    _check_shapes(model, data, plan)
+    _check_normalising(model, data, plan)
 
 
-def _check_sizes(model: nn.Module, data: Splits, plan: Plan) -> None:
-    """Find out now whether the model takes images of each size of the plan, not after the epochs of the first."""
+def _check_shapes(model: nn.Module, data: Splits, plan: Plan) -> None:
+    shape = data.shape
+    if len(data.valid) and data.valid.shape != shape:
+        raise ValueError(f"data: validation images of shape {data.valid.shape} are not like those to train on, {shape}")
+    if plan.crop is not None:
+        if plan.crop > min(shape[1:]):
+            raise ValueError(f"plan: crop={plan.crop} is larger than the images, {shape[1]}×{shape[2]}")
+        shape = (shape[0], plan.crop, plan.crop)
+    wanted = getattr(model, "image_shape", shape)
+    if tuple(wanted) != shape and not getattr(model, "any_size", False):
+        raise ValueError(f"data: images of shape {shape} do not fit this model, which was made for {wanted}")
     if plan.sizes and not getattr(model, "any_size", True):
-        raise ValueError(
-            f"plan: sizes need a model for images of any size, but {type(model).__name__} is for {data.shape}"
-        )
-    place = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    for _, edge in plan.sizes:
+        raise ValueError(f"plan: sizes need a model for images of any size, but {type(model).__name__} is for {shape}")
+    for _, size in plan.sizes:  # whether the model takes each size: now, not after the epochs of the first
         try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
-                model(torch.zeros(1, data.shape[0], edge, edge, device=place))
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), eval_mode(model):
+                model(torch.zeros(1, shape[0], size, size, device=device_of(model)))
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"plan: sizes: images of {edge}×{edge} do not fit this model: {error}") from error
+            raise ValueError(f"plan: sizes: images of {size}×{size} do not fit this model: {error}") from error
 
 
-def _noted(run: Run, numbers_only: bool) -> Run:
-    if run.name:
-        facts = {"name": run.name, "fingerprint": run.fingerprint, "date": run.date, "machine": run.machine}
-        profile.record("run", **facts, numbers_only=numbers_only)
-    return run
+def _check_normalising(model: nn.Module, data: Splits, plan: Plan) -> None:
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    kind = type(layers[0]).__name__
+    if distributed.world_size() > 1:
+        raise ValueError(
+            f"model: {kind} would see only its own process's part of each batch, so several processes would not train "
+            "what one does. Use GroupNorm, or one process."
+        )
+    if (last := len(data.train) % plan.batch_size or plan.batch_size) == 1:
+        raise ValueError(
+            f"plan: with batch_size={plan.batch_size} the last batch of {len(data.train):,} images holds {last} image, "
+            f"which {kind} cannot normalise. Choose another batch_size, or leave out an image."
+        )
 
 
 class _Progress:
-    """A bar with the loss and the time left, on standard error; `AECORE_PROGRESS=0` turns it off."""
+    """A bar with the named losses and the time left, on standard error; `AECORE_PROGRESS=0` turns it off."""
 
-    def __init__(self, name: str | None, plan: Plan, data: Splits) -> None:
+    def __init__(self, training: _Training) -> None:
         from tqdm import tqdm
 
-        steps = plan.epochs * -(-len(data.train) // plan.batch_size)
-        off = os.environ.get("AECORE_PROGRESS") == "0" or processes.rank() > 0
-        self.bar = tqdm(total=steps, desc=name or "training", unit="step", disable=off, mininterval=0.5, leave=False)
+        steps = training.plan.epochs * -(-len(training.data.train) // training.plan.batch_size)
+        self.bar = tqdm(
+            total=steps, desc=training.name or "training", unit="step", disable=not config.shows_progress(),
+            mininterval=0.5, leave=False,
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -251,6 +368,8 @@ class _Progress:
         self.bar.update(done - self.bar.n)
 
     def epoch(self, history: History) -> None:
+        told = [f"{name} {values[-1]:.4f}" for name, values in history.train.items()]
         measured = [value for value in history.valid_loss if not math.isnan(value)]
-        validation = f", validation {measured[-1]:.4f}" if measured else ""
-        self.bar.set_postfix_str(f"loss {history.train_loss[-1]:.4f}{validation}")
+        if measured:
+            told.append(f"validation {measured[-1]:.4f}")
+        self.bar.set_postfix_str(", ".join(told))

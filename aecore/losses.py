@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from .suggest import did_you_mean
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -22,8 +23,19 @@ def mae(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 def bce(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Return the binary cross-entropy, a scalar; `x_hat` must come out of a sigmoid, within [0, 1]."""
-    return F.binary_cross_entropy(x_hat, x)
+    """Return the binary cross-entropy, a scalar; `x_hat` must come out of a sigmoid, within [0, 1].
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        return F.binary_cross_entropy(x_hat, x)
+    except RuntimeError as error:
+        low, high = x_hat.detach().aminmax()
+        raise ValueError(
+            f"loss: 'bce' wants reconstructions in [0, 1], as a sigmoid gives them; this model gave {low:.3g} to "
+            f"{high:.3g}. End its decoder with nn.Sigmoid() (sigmoid=True), or take 'mse'."
+        ) from error
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "bce": bce}
@@ -39,8 +51,7 @@ def get(loss: str | Loss) -> Loss:
         return loss
     if callable(loss):  # a module or a partial: its settings could not be told apart when a run is looked for
         raise ValueError(f"loss: wanted a name or a function, got {loss!r}; write def my_loss(x, x_hat): return …")
-    if loss not in tuple(LOSSES):
-        near = difflib.get_close_matches(str(loss), LOSSES, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    if not isinstance(loss, str) or loss not in LOSSES:
+        hint = did_you_mean(loss, LOSSES)
         raise ValueError(f"loss: unknown name {loss!r}.{hint} Known: {', '.join(LOSSES)}.")
     return LOSSES[loss]

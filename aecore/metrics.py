@@ -6,16 +6,14 @@ Every function takes images `x` and reconstructions `x_hat` of shape (N, C, H, W
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import processes
+from . import distributed
 from .data.images import Images
-from .models.autoencoder import evaluating
+from .inference import Model, device_of, eval_mode
 
 
 def mse(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -139,7 +137,7 @@ class Scores:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module | Callable[[Tensor], Tensor], images: Images, *, clip: bool = False, batch_size: int = 500
+    model: Model, images: Images, *, clip: bool = False, batch_size: int = 500
 ) -> Scores:
     """Return the scores of a model on images.
 
@@ -157,12 +155,12 @@ def evaluate(
     """
     if len(images) == 0:
         raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
-    device = _device_of(model)
+    device = device_of(model)
     names = ["mse", "mae", "psnr", *(["ssim"] if min(images.shape[1:]) >= 11 else [])]
     # Each process fills in its images' places and leaves zeros in the others', so that adding up changes no value.
     each = {name: torch.zeros(len(images), dtype=torch.float64) for name in names}
-    with _evaluating(model):
-        for number in processes.share_of(-(-len(images) // batch_size)):
+    with eval_mode(model):
+        for number in distributed.shard(-(-len(images) // batch_size)):
             place = slice(number * batch_size, (number + 1) * batch_size)
             x = images[place].floats(device)
             x_hat = model(x).float()
@@ -170,7 +168,7 @@ def evaluate(
                 x_hat = x_hat.clamp(0, 1)
             for name in names:
                 each[name][place] = METRICS[name](x, x_hat).cpu()
-    return _scores(images, {name: processes.add_up_on_cpu(values) for name, values in each.items()})
+    return _scores(images, {name: distributed.all_reduce_sum_on_cpu(values) for name, values in each.items()})
 
 
 METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
@@ -188,18 +186,3 @@ def _scores(images: Images, each: dict[str, Tensor]) -> Scores:
         ssim=each["ssim"].mean().item() if "ssim" in each else float("nan"),
         each=each,
     )
-
-
-def _device_of(model) -> torch.device:
-    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return weights.device if weights is not None else torch.device("cpu")
-
-
-@contextlib.contextmanager
-def _evaluating(model):
-    """Switch a module to evaluation and back; leave plain functions alone."""
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    with evaluating(model):
-        yield

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
-from torch import Tensor, nn
+from torch import Tensor
 
 from .data.images import Images
-from .models.autoencoder import evaluating
+from .inference import Model, apply
 from .runs import Run
-
-Model = nn.Module | Callable[[Tensor], Tensor]
 
 
 def show(images: Tensor, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9) -> Figure:
@@ -69,13 +66,9 @@ def reconstructions(models: Model | Run | Mapping[str, Model | Run], images: Ima
     return figure
 
 
-@torch.no_grad()
 def reconstruct(model: Model | Run, x: Tensor) -> Tensor:
     """Return what a model, a run's model or a function makes of images (N, C, H, W), on the CPU."""
-    model = model.model if isinstance(model, Run) else model
-    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    with evaluating(model) if isinstance(model, nn.Module) else contextlib.nullcontext():
-        return model(x.to(weights.device) if weights is not None else x).float().cpu()
+    return apply(model.model if isinstance(model, Run) else model, x)
 
 
 def curves(named: Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:

@@ -11,48 +11,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import files, profile, runs
+from . import files, machine
+from .runs import store
 
 _COLOURS_OF_A_DRAWING = 4096  # lines and text have fewer, with all the mixtures at their edges; photographs have more
-
-
-class Provenance:
-    """The line "Figures on this page: …"; a notebook shows it, a page keeps it."""
-
-    def __init__(self, facts: list[dict]) -> None:
-        self.facts = facts
-
-    def __repr__(self) -> str:
-        parts = [f"{profile.current()} profile", *self._data(), *self._runs()]
-        today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-        where = f"{profile.machine()}, {profile.versions_line()}"
-        return f"Figures on this page: {'; '.join(parts)}. Computed {today} on {where}."
-
-    def _data(self) -> list[str]:
-        return [
-            f"{fact['source']}{' (' + fact['note'] + ')' if fact.get('note') else ''}, data {fact['fingerprint'][:8]}"
-            for fact in self.facts
-            if fact["kind"] == "data"
-        ]
-
-    def _runs(self) -> list[str]:
-        found = [fact for fact in self.facts if fact["kind"] == "run"]
-        if not found:
-            return []
-        days = sorted({fact["date"][:10] for fact in found})
-        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        where = ", ".join(sorted({fact["machine"] for fact in found}))
-        return [f"{len(found)} training runs of {when} on {where}"]
-
-    def _repr_html_(self) -> str:
-        import html
-
-        return f'<p class="provenance">{html.escape(repr(self))}</p>'
-
-
-def provenance() -> Provenance:
-    """Return what the figures of this session were made from: data, runs, machine, versions."""
-    return Provenance(profile.journal())
 
 
 def code_hash(notebook) -> str:
@@ -88,8 +50,8 @@ def publish(path: Path) -> dict:
         for output in cell.get("outputs", ()):
             if png := output.get("data", {}).get("image/png"):
                 output["data"]["image/png"] = base64.b64encode(_smaller(base64.b64decode(png))).decode()
-    _store_runs(path.stem[:2], [fact for fact in facts if fact["kind"] == "run"])
-    with files.written_whole(path) as part:  # last, so that no page names a run that is not there
+    _store_runs(path.stem[:2], facts)
+    with files.atomic_write(path) as part:  # last, so that no page names a run that is not there
         nbformat.write(notebook, part)
     return dict(notebook.metadata["aecore"])
 
@@ -125,30 +87,22 @@ def _metadata(notebook, facts: list[dict]) -> dict:
     return {
         "profile": "full",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "device": profile.machine(),
-        "versions": profile.versions(),
+        "device": machine.description(),
+        "versions": machine.versions(),
         "data": [{k: v for k, v in fact.items() if k != "kind"} for fact in facts if fact["kind"] == "data"],
-        "runs": sorted(fact["name"] for fact in facts if fact["kind"] == "run"),
+        "runs": sorted({fact["name"] for fact in facts if fact["kind"] == "run"}),
         "code_sha256": code_hash(notebook),
     }
 
 
-def _store_runs(chapter: str, used: list[dict]) -> None:
-    """Copy the runs that a chapter used into the package, and remove those of it that it uses no more."""
-    import shutil
-
+def _store_runs(chapter: str, facts: list[dict]) -> None:
+    """Copy the runs that a chapter used into the package, with what it measured, and remove those that it did not."""
+    used = [fact for fact in facts if fact["kind"] == "run" and fact["name"].startswith(f"{chapter}-")]
+    keys = {(fact["run"], fact["key"]) for fact in facts if fact["kind"] == "measurement"}
+    records = {fact["name"]: store.record(fact["name"], fact["fingerprint"]) for fact in used}
+    for name, found in records.items():  # what an earlier version of a cell measured is left behind
+        for key in [key for key in found.measured if (name, key) not in keys]:
+            del found.measured[key]
+    data = {fact["name"]: fact["fingerprint"] for fact in facts if fact["kind"] == "data"}
     # Weights are shipped where any cell asked for them.
-    needed = {fact["name"] for fact in used if not fact.get("numbers_only")}
-    for fact in used:
-        if _is_own(fact):
-            runs.publish(fact["name"], fact["fingerprint"], numbers_only=fact["name"] not in needed)
-    names = {fact["name"] for fact in used}
-    for folder in runs.PUBLISHED.glob(f"{chapter}-*"):
-        if folder.name not in names:
-            shutil.rmtree(folder)
-
-
-def _is_own(fact: dict) -> bool:
-    """Say whether the run that was used lies in one's own store; otherwise it was the published one."""
-    folder = runs.own_folder(fact["name"], fact["fingerprint"])
-    return (folder / "run.json").exists() and runs.read_facts(folder)["date"] == fact["date"]
+    store.publish(chapter, records.values(), {fact["name"] for fact in used if fact["weights"]}, data)

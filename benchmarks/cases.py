@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, StridedConvAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, StridedConvAutoencoder, init_weights
 
 BATCH_SIZE = 128
 LR = 1e-3
@@ -70,7 +70,7 @@ class Task:
     def model(self) -> Autoencoder:
         """Return the model with its first weights, the same for all contestants, on the device."""
         model = self.case.build()
-        draw_weights(model, SEED)
+        init_weights(model, SEED)
         return model.to(self.device)
 
     def floats(self, pixels: Tensor) -> Tensor:

@@ -107,11 +107,10 @@ def bare_step_of_fit(task: Task) -> Training:
     from aecore import losses
     from aecore.training import Adam, Plan
     from aecore.training.memory import keep_memory
-    from aecore.training.update import Update
 
     keep_memory()
     model = task.model().to(memory_format=task.layout)
-    update = Update(model, losses.mse, Adam(model.parameters()), Plan())
+    update = TrainStep(model, losses.mse, Adam(model.parameters()), Plan())
     x = task.floats(task.pixels[: task.batch_size].to(task.device))
 
     def train() -> nn.Module:

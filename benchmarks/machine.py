@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from aecore import profile
+from aecore import machine
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pytorch-lightning", "lightning-fabric", "accelerate")
 
 
 def facts() -> dict:
     """Return the device's kind, its name, the processor, and how many threads PyTorch uses."""
-    device = profile.device()
+    device = machine.device()
     threads = torch.get_num_threads()
     gpu = {"cuda": lambda: torch.cuda.get_device_name(), "mps": lambda: "Apple GPU"}.get(device.type)
     processor = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import aecore as ae
-from aecore import profile
-from aecore.models import draw_weights
+from aecore import machine
+from aecore.models import init_weights
 
 from . import machine
 from .cases import BATCH_SIZE, CASES, LR, SEED, Case, check_tasks
@@ -211,10 +211,10 @@ def check_same_work(case: Case, folders: dict[Contestant, Path]) -> None:
     Raises:
         OtherWork: the message names the contestant and how far off it is.
     """
-    device = profile.device()
+    device = machine.device()
     floor = next(folder for one, folder in folders.items() if one.name == FLOOR)
     model = case.build()
-    draw_weights(model, SEED)
+    init_weights(model, SEED)
     start = flat(model.state_dict())
     for number, task in enumerate(check_tasks(case, device)):
         file = f"{number}.safetensors"

@@ -7,7 +7,7 @@ import math
 import statistics
 from pathlib import Path
 
-from aecore import files, profile
+from aecore import files, session
 
 from .contestants import FLOOR
 
@@ -185,14 +185,14 @@ def plot(result: dict, path: Path, stamp: str) -> None:
     import matplotlib.pyplot as plt
 
     cases = list(result["cases"].values())
-    with plt.rc_context(profile.PLOT_STYLE):
+    with plt.rc_context(session.PLOT_STYLE):
         rows = max(len(case["contestants"]) for case in cases)
         # One below the other: side by side the words would be too small to read on the page.
         figure, panels = plt.subplots(len(cases), 1, figsize=(6.5, len(cases) * (0.25 * rows + 0.9)), squeeze=False)
         for axes, case in zip(panels[:, 0], cases, strict=True):
             _draw_case(axes, case)
         figure.suptitle(result["machine"]["name"], fontsize=10)
-        with files.written_whole(path) as part:
+        with files.atomic_write(path) as part:
             figure.savefig(part, format="png", metadata={"Description": stamp})
         plt.close(figure)
 

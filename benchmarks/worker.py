@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from aecore import profile
+from aecore import machine
 
 from .cases import CASES, SEED, Task, check_tasks, random_images
 from .contestants import CONTESTANTS, Contestant
@@ -53,7 +53,7 @@ class Spec:
 def main(text: str) -> None:
     """Do what the module says."""
     spec, answer = Spec(**json.loads(text)), own_answers()
-    case, contestant, device = CASES[spec.case], CONTESTANTS[spec.contestant], profile.device()
+    case, contestant, device = CASES[spec.case], CONTESTANTS[spec.contestant], machine.device()
     torch.manual_seed(SEED)
     with full_float32():
         for number, task in enumerate(check_tasks(case, device)):

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import profile
-from ..files import written_whole
+from .. import config
+from ..files import atomic_write
 from .errors import DamagedData
 from .images import Images, Provenance, Splits
 
@@ -47,7 +47,7 @@ def write(root: Path, key: str, splits: Splits) -> None:
         for path, images in zip(paths(root, key), (splits.train, splits.valid, splits.test), strict=True):
             _write_part(path, images)
     except OSError as error:
-        profile.log.info(f"{key}: no cache written, the next load takes as long as this one ({error})")
+        config.log.info(f"{key}: no cache written, the next load takes as long as this one ({error})")
 
 
 def _write_part(path: Path, images: Images) -> None:
@@ -56,7 +56,7 @@ def _write_part(path: Path, images: Images) -> None:
         arrays["labels"] = images.labels.numpy()
     arrays["meta"] = np.array(json.dumps({**asdict(images.provenance), "classes": images.classes}))
     # Not compressed: reading is then as fast as the disk, and pixels of photographs would hardly shrink.
-    with written_whole(path) as part, part.open("wb") as stream:
+    with atomic_write(path) as part, part.open("wb") as stream:
         np.savez(stream, **arrays)
 
 

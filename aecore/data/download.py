@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import profile
+from .. import config
 from ..files import sha256 as sha256_of
 from .catalogue import CATALOGUE, has_files
 from .errors import DownloadFailed
@@ -48,7 +48,7 @@ def get(name: str, root: Path) -> None:
     """
     if name not in TORCHVISION and name != "div2k":
         raise DownloadFailed(f"there is none; put the files into {root / CATALOGUE[name].places[0][0]} yourself")
-    profile.log.info(f"{name}: downloading {CATALOGUE[name].download_mb:,} MB to {root}")
+    config.log.info(f"{name}: downloading {CATALOGUE[name].download_mb:,} MB to {root}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name == "div2k":

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import profile
+from .. import config
 from .catalogue import CATALOGUE, place_of
 from .errors import DamagedData, DataNotFound
 from .images import Images, Provenance, Splits
@@ -208,7 +208,7 @@ def crops(files: Sequence[Path], size: int) -> tuple[Tensor, int]:
             kept.append(picture[:, top : top + size, left : left + size].clone())  # a clone frees the whole picture
     skipped = len(files) - len(kept)
     if skipped:
-        profile.log.info(_skipped(skipped, size))
+        config.log.info(_skipped(skipped, size))
     return torch.stack(kept) if kept else torch.zeros(0, 3, size, size, dtype=torch.uint8), skipped
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from .. import profile
+from .. import config, journal
 from . import cache, download, folders, sample
 from .catalogue import CATALOGUE, CROP, NAMES, data_root, place_of
 from .errors import DataNotFound, DownloadFailed, StandInRefused
@@ -49,7 +49,7 @@ def load(name: str, *, stand_in: bool = False, folder: Folders | None = None, si
         StandInRefused: the folder holds something else than the official set, and `stand_in` is False.
     """
     places = _checked(name, folder, size)
-    if profile.current() == "quick":
+    if config.profile() == "quick":
         splits = sample.build(name, size)
     elif name == "photos":
         splits = folders.photographs(places, data_root(), size, stand_in)
@@ -172,9 +172,9 @@ def _tell(name: str, splits: Splits) -> None:
     where = splits.provenance
     counts = ", ".join(f"{len(part):,} {word}" for word, part in vars(splits).items())
     shape = "×".join(str(number) for number in splits.shape)
-    profile.log.info(f"{name}: {counts} images of {shape} · {where.source}")
+    config.log.info(f"{name}: {counts} images of {shape} · {where.source}")
     part = splits.train if len(splits.train) else splits.test  # kodak has nothing to train on
-    profile.record(
+    journal.record(
         "data", name=name, source=where.source, note=where.note, stand_in=where.stand_in, sample=where.sample,
         fingerprint=part.fingerprint[:12],
     )  # fmt: skip

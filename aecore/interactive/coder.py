@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.images import Images
-from ..models.autoencoder import evaluating
+from ..models.autoencoder import eval_mode
 from ..runs import Run
 
 # Codes of so many images say where codes lie; the images after them change the picture no more.
@@ -71,7 +71,7 @@ class Coder:
     def _each(self, parts: Sequence[Tensor], function) -> Tensor:
         weight = next(self.model.parameters(), None)
         place = weight.device if weight is not None else "cpu"
-        with evaluating(self.model):
+        with eval_mode(self.model):
             return torch.cat([function(part.to(place)).float().cpu() for part in parts])
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 
-from .autoencoder import Autoencoder, draw_weights
+from .autoencoder import Autoencoder, init_weights
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .linear import LinearAutoencoder
 from .principal import PCAStartAutoencoder, principal_components
-from .summary import Summary, count_weights, summary
+from .summary import Summary, count_parameters, summary
 
 MODELS: dict[str, type[Autoencoder]] = {
     "linear": LinearAutoencoder,
@@ -45,9 +45,9 @@ __all__ = [
     "StridedConvAutoencoder",
     "Summary",
     "UpsamplingAutoencoder",
-    "count_weights",
+    "count_parameters",
     "create",
-    "draw_weights",
+    "init_weights",
     "principal_components",
     "summary",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+
+from ..inference import device_of, eval_mode
 
 
 class Autoencoder(nn.Module):
@@ -39,7 +39,7 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         # Batch normalisation cannot train on one image, and must not learn from a blank one.
-        with torch.no_grad(), evaluating(self):
+        with torch.no_grad(), eval_mode(self):
             z = encoder(torch.zeros(1, *self.image_shape))
             x_hat = decoder(z)
         self.code_shape = tuple(z.shape[1:])
@@ -105,18 +105,6 @@ class Autoencoder(nn.Module):
         return f"(N, {shape[0]}, H, W)" + (f" with H and W divisible by {stride}" if stride > 1 else "")
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch every layer to evaluation, and each back to the mode that it had."""
-    modes = [(layer, layer.training) for layer in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
-
-
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return `image_shape` as a tuple (C, H, W), or raise a ValueError that says what is wrong with it."""
     shape = tuple(image_shape)
@@ -141,7 +129,7 @@ def check_code_size(code_size: int, image_shape: tuple[int, int, int]) -> int:
     return code_size
 
 
-def draw_weights(model: nn.Module, seed: int) -> None:
+def init_weights(model: nn.Module, seed: int) -> None:
     """Give every layer new random weights that depend on `seed` alone.
 
     The same seed gives the same start, whatever was computed before. A model that has a start of its
@@ -157,12 +145,14 @@ def draw_weights(model: nn.Module, seed: int) -> None:
         if id(weight) not in drawn:
             raise ValueError(
                 f"model: no layer draws the weight {name!r} anew, so it would keep what an earlier training left. Give "
-                f"its class a method reset_parameters, or train with fit(…, start='given')."
+                f"its class a method reset_parameters, or train with fit(…, init_from='model')."
             )
-    place = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    place = device_of(model)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model.to("cpu")  # a GPU's generator gives other numbers
+        # A GPU's generator gives other numbers, and weights that a training left channels-last would be filled in
+        # another order.
+        model.to("cpu", memory_format=torch.contiguous_format)
         for layer in layers:
             layer.reset_parameters()
         model.to(place)

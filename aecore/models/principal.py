@@ -55,9 +55,14 @@ class PCAStartAutoencoder(Autoencoder):
         self.reset_parameters()
 
     def extra_repr(self) -> str:
-        """Say which components these are, which tells runs apart: rounded, since machines differ in the last digits."""
+        """Say which components these are, which tells runs apart."""
+        return f"starts as PCA, {self.from_data()}"
+
+    def from_data(self) -> str:
+        """Say what this model takes from its data: two standard deviations, rounded, since machines differ in the last
+        digits."""
         first, last = self._principal.deviations[0], self._principal.deviations[self.code_size - 1]
-        return f"starts as PCA, standard deviations from {first:.3g} to {last:.3g}"
+        return f"standard deviations from {first:.3g} to {last:.3g}"
 
     def reset_parameters(self) -> None:
         """Draw the dense branches anew, except their last layers, which are zero, and begin the linear ones as PCA."""

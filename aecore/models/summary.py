@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import Autoencoder, evaluating
+from ..inference import device_of, eval_mode
+from .autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Layer:
     part: str
     text: str
     shape: tuple[int, ...]
-    weights: int
+    params: int
     macs: int
 
 
@@ -32,9 +33,9 @@ class Summary:
     code_shape: tuple[int, ...]
 
     @property
-    def weights(self) -> int:
+    def params(self) -> int:
         """Number of trained values, biases included."""
-        return sum(layer.weights for layer in self.layers)
+        return sum(layer.params for layer in self.layers)
 
     @property
     def macs(self) -> int:
@@ -50,14 +51,14 @@ class Summary:
         rows = [("", "image", _by(self.image_shape), "", "")]
         for part in ("encoder", "decoder"):
             rows += [
-                (part, layer.text, _by(layer.shape), _count(layer.weights), _count(layer.macs))
+                (part, layer.text, _by(layer.shape), _count(layer.params), _count(layer.macs))
                 for layer in self.layers
                 if layer.part == part
             ]
             if part == "encoder":
                 rows.append(("", "code", _by(self.code_shape), "", ""))
-        rows += [("", layer.text, "", _count(layer.weights), "") for layer in self.layers if not layer.part]
-        rows.append(("", "all", "", _count(self.weights), _count(self.macs)))
+        rows += [("", layer.text, "", _count(layer.params), "") for layer in self.layers if not layer.part]
+        rows.append(("", "all", "", _count(self.params), _count(self.macs)))
         head = ("part", "layer", "shape after it", "weights", "multiply–adds")
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
         lines = [_line(row, widths) for row in [head, *rows]]
@@ -81,18 +82,17 @@ def summary(model: Autoencoder) -> Summary:
             if not list(layer.children()) or list(layer.parameters(recurse=False)):
                 hooks.append(layer.register_forward_hook(_recorder(part, layers, counted)))
     try:
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        with evaluating(model):
-            model(torch.zeros(1, *model.image_shape, device=device))
+        with eval_mode(model):
+            model(torch.zeros(1, *model.image_shape, device=device_of(model)))
     finally:
         for hook in hooks:
             hook.remove()
-    if elsewhere := count_weights(model) - sum(layer.weights for layer in layers):
+    if elsewhere := count_parameters(model) - sum(layer.params for layer in layers):
         layers.append(Layer("", "outside these layers", (), elsewhere, 0))
     return Summary(type(model).__name__, tuple(layers), model.image_shape, model.code_shape)
 
 
-def count_weights(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
     """Return the number of trained values of a model, biases included."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .. import processes
+from .. import distributed
 from ..data.images import Images
+from ..objectives import Batch, resized
+from .plan import Plan
+
+VALIDATION_BATCH = 1000
 
 
 class Batches:
@@ -21,28 +24,28 @@ class Batches:
 
     Args:
         images: what to draw from.
-        size: images for each batch, over all processes; the last one of an epoch may be smaller.
+        plan: gives the size of a batch over all processes (the last one of an epoch may be smaller), the seed of the
+            order, and what is done to each image: `crop` and `flip`.
         device: where the bytes lie and the batches are made.
-        seed: of the order.
+        labels: whether batches bring the images' labels.
     """
 
-    def __init__(self, images: Images, size: int, device: torch.device, seed: int = 0) -> None:
+    def __init__(self, images: Images, plan: Plan, device: torch.device, labels: bool = False) -> None:
         self.pixels = images.pixels.to(device)
-        self.size = size
-        self.seed = seed
-        largest = (min(size, len(self.pixels)), *images.shape)
-        self._bytes = torch.empty(largest, dtype=torch.uint8, device=device)
-        self._floats = torch.empty(largest, device=device)
+        self.labels = images.labels.to(device) if labels else None
+        self.plan, self.batch_size = plan, plan.batch_size
+        self.augments = plan.crop is not None or plan.flip
+        self._progress = torch.zeros((), device=device)
+        largest = (min(self.batch_size, len(self.pixels)), *images.shape)
+        if not self.augments:
+            self._bytes = torch.empty(largest, dtype=torch.uint8, device=device)
+            self._floats = torch.empty(largest, device=device)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return math.ceil(len(self.pixels) / self.size)
+        return math.ceil(len(self.pixels) / self.batch_size)
 
-    def count(self, step: int) -> int:
-        """Return how many images batch number `step` of an epoch holds, over all processes."""
-        return min(self.size, len(self.pixels) - step * self.size)
-
-    def shuffled(self, epoch: int, skip: int = 0, edge: int | None = None) -> Iterator[Tensor]:
+    def shuffled(self, epoch: int, skip: int = 0, size: int | None = None) -> Iterator[Batch]:
         """Yield the batches of epoch number `epoch`, each image once.
 
         Several processes share each batch between them; where it has fewer images than there are
@@ -51,19 +54,14 @@ class Batches:
         Args:
             epoch: counts from 0.
             skip: leave out so many batches, because they were used before an interruption.
-            edge: make the images so many pixels high and wide, by averaging; None leaves them as they are.
+            size: make the images so many pixels high and wide, by averaging; None leaves them as they are.
         """
-        order = epoch_order(len(self.pixels), self.seed, epoch).to(self.pixels.device)
-        rank, count = processes.rank(), processes.count()
-        for chosen in order.split(self.size)[skip:]:
-            x = self._gather(chosen[rank::count] if count > 1 else chosen)
-            yield x if edge is None else resized(x, edge)
-
-    def in_order(self, edge: int | None = None) -> Iterator[Tensor]:
-        """Yield the images in the order of the set; of several processes each gets every other batch."""
-        for step in processes.share_of(len(self)):
-            x = to_floats(self.pixels[step * self.size : (step + 1) * self.size])
-            yield x if edge is None else resized(x, edge)
+        order = epoch_order(len(self.pixels), self.plan.seed, epoch).to(self.pixels.device)
+        for step, chosen in enumerate(order.split(self.batch_size)[skip:], start=epoch * len(self) + skip):
+            x = self._augmented(chosen, step) if self.augments else self._gather(_own_part(chosen))
+            labels = None if self.labels is None else self.labels[_own_part(chosen)]
+            self._progress.fill_(step / (self.plan.epochs * len(self)))
+            yield Batch(resized(x, size), labels, len(chosen), self._progress)
 
     def _gather(self, chosen: Tensor) -> Tensor:
         picked, x = self._bytes, self._floats
@@ -72,13 +70,66 @@ class Batches:
         torch.index_select(self.pixels, 0, chosen, out=picked)
         return torch.div(picked, 255, out=x)
 
+    def _augmented(self, chosen: Tensor, step: int) -> Tensor:
+        """Return images cropped and mirrored at random: a function of (seed, step), on every device the same."""
+        # Far from the numbers that shuffle the epochs, so that the two are independent.
+        generator = torch.Generator().manual_seed((2**40 + self.plan.seed * 1_000_003 + step) % 2**63)
+        top, left, mirrored = (
+            _own_part(values.to(self.pixels.device)) for values in self._draw(len(chosen), generator)
+        )
+        height, width = self._window()
+        rows = top[:, None] + torch.arange(height, device=top.device)
+        columns = torch.arange(width, device=top.device).expand(len(top), -1)
+        columns = left[:, None] + torch.where(mirrored[:, None], columns.flip(1), columns)
+        # One look-up for each pixel, straight from the data set: whole photographs are never copied.
+        places = _own_part(chosen)[:, None, None, None]
+        channels = torch.arange(self.pixels.shape[1], device=top.device)[None, :, None, None]
+        return to_floats(self.pixels[places, channels, rows[:, None, :, None], columns[:, None, None, :]])
+
+    def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        height, width = self._window()
+        top = torch.randint(self.pixels.shape[2] - height + 1, (count,), generator=generator)
+        left = torch.randint(self.pixels.shape[3] - width + 1, (count,), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < (0.5 if self.plan.flip else 0.0)
+        return top, left, mirrored
+
+    def _window(self) -> tuple[int, int]:
+        crop = self.plan.crop
+        return (crop, crop) if crop else tuple(self.pixels.shape[2:])
+
+
+def validation_batches(
+    valid: Images, plan: Plan, device: torch.device, labels: bool, size: int | None = None
+) -> Iterator[tuple[int | None, Batch]]:
+    """Yield the number and the content of each validation batch; of several processes each gets every other one.
+
+    A process for which there is none gets the first image without a number: it only shows what is measured.
+
+    Args:
+        valid: the images, in order; under a plan with `crop` their centres.
+        plan, device: of the training.
+        labels: whether batches bring the images' labels.
+        size: make the images so many pixels high and wide, by averaging; None leaves them as they are.
+    """
+    done = torch.ones((), device=device)
+    for number in distributed.shard(validation_batch_count(valid)) or (None,):
+        first = (number or 0) * VALIDATION_BATCH
+        part = valid[first : first + VALIDATION_BATCH] if number is not None else valid[:1]
+        x = to_floats(centre(part.pixels, plan.crop).to(device))
+        yield number, Batch(resized(x, size), part.labels.to(device) if labels else None, len(x), done)
+
+
+def validation_batch_count(valid: Images) -> int:
+    """Return how many batches the validation images make."""
+    return math.ceil(len(valid) / VALIDATION_BATCH)
+
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """Return the positions 0 … count − 1 shuffled, the same for the same (seed, epoch) on every machine.
 
     Drawn on the CPU, because a GPU's generator gives other numbers.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(count, generator=generator)
 
 
@@ -87,6 +138,15 @@ def to_floats(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255)
 
 
-def resized(x: Tensor, edge: int) -> Tensor:
-    """Return images of `edge`×`edge` pixels, each the mean of the area that it covers."""
-    return x if x.shape[-2:] == (edge, edge) or len(x) == 0 else F.interpolate(x, size=(edge, edge), mode="area")
+def centre(pixels: Tensor, crop: int | None) -> Tensor:
+    """Return the centre of images (N, C, H, W), `crop` pixels high and wide; None: all of them."""
+    if crop is None:
+        return pixels
+    top, left = (pixels.shape[2] - crop) // 2, (pixels.shape[3] - crop) // 2
+    return pixels[:, :, top : top + crop, left : left + crop]
+
+
+def _own_part(values: Tensor) -> Tensor:
+    """Return what this process works on of something that holds an entry for each image of a batch."""
+    world_size = distributed.world_size()
+    return values[distributed.rank() :: world_size] if world_size > 1 else values

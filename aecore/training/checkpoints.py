@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import files, processes
+from .. import distributed, files
 from .state import State
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2  # were the newest damaged, the one before it is there
 SECONDS = 60.0
 
@@ -58,12 +58,12 @@ class Checkpoints:
         before stay.
         """
         self.saved_at = time.perf_counter()
-        if self.folder is None or processes.rank() > 0 or not state.is_finite():
+        if self.folder is None or distributed.rank() > 0 or not state.is_finite():
             return False
         content = _packed(state, self.fingerprint)
         path = self.folder / f"{state.epoch:05d}-{state.step:07d}-{_digest(content)}.safetensors"
         try:
-            with files.written_whole(path) as part:
+            with files.atomic_write(path) as part:
                 part.write_bytes(content)
         except OSError as error:
             place = f"epoch {state.epoch}, step {state.step}"
@@ -80,11 +80,11 @@ class Checkpoints:
         Raises:
             ValueError: the processes of one training do not see the same checkpoint.
         """
-        if self.folder is not None and processes.rank() == 0:
+        if self.folder is not None and distributed.rank() == 0:
             files.remove_parts(self.folder)
         there = self._newest_first()
         found = next(filter(None, map(self._read, there)), None)
-        processes.check_agreement(
+        distributed.check_agreement(
             "the checkpoint to go on from",
             found[0].name if found else "none",
             "AECORE_RUNS must be a folder that all processes share.",
@@ -100,7 +100,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove them all: the run is stored, or is to begin anew."""
-        if self.folder is not None and processes.rank() == 0:
+        if self.folder is not None and distributed.rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
@@ -124,7 +124,7 @@ class Checkpoints:
             return None
         if _digest(content) != path.stem.rpartition("-")[2]:
             self.tell(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name; it is not used")
-            if processes.rank() == 0:
+            if distributed.rank() == 0:
                 _remove(path)
             return None
         facts = _facts_in(content)

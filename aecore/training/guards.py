@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .state import State
+from .state import LOSS, State
 
 
 class TrainingDiverged(RuntimeError):
@@ -69,6 +71,65 @@ def asked_to_stop() -> Iterator[Stop]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
+class HiddenState:
+    """Finds out, after the first step, whether a model keeps something that no checkpoint and no stored run holds.
+
+    Weights and buffers are kept, and PyTorch's random numbers depend on the step alone. What a model counts in a plain
+    attribute, or draws from `random` or `numpy.random`, would be lost when the training goes on or the run is loaded.
+
+    Args:
+        model: to look at; None: nothing is stored, so nothing can be lost.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self.model = model
+        self.before = _plain_state(model) if model is not None else {}
+
+    def check_once(self) -> None:
+        """Compare with the state before the first step; later calls do nothing.
+
+        Raises:
+            ValueError: something has changed; the message names it and says what to do.
+        """
+        if self.model is None:
+            return
+        now = _plain_state(self.model)
+        self.model = None
+        for name, value in self.before.items():
+            if value is not None and name in now and now[name] != value:
+                raise ValueError(
+                    f"model: {name} changed in a training step, but a stored run holds weights and buffers only: after "
+                    "an interruption the training would not go on as it was. Keep it in a buffer "
+                    "(self.register_buffer), draw random numbers with torch, or train with name=None."
+                )
+
+
+def _plain_state(model: nn.Module) -> dict[str, object]:
+    """Return what a model's layers keep in plain attributes, and the state of the generators that are not torch's."""
+    ordinary = vars(nn.Module()).keys()
+    state: dict[str, object] = {
+        f"its attribute {name + '.' if name else ''}{key}": _frozen_copy(value)
+        for name, layer in model.named_modules()
+        for key, value in vars(layer).items()
+        if key not in ordinary
+    }
+    state["the state of random"] = hash(random.getstate())
+    kind, keys, place, *rest = np.random.get_state()  # noqa: NPY002 — it is looked at, not drawn from
+    state["the state of numpy.random"] = (kind, keys.tobytes(), place, *rest)
+    return state
+
+
+def _frozen_copy(value: object) -> object:
+    """Return numbers and words as they are, lists and tensors as a copy that can be compared, None for all else."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        return (tuple(value.shape), value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    if isinstance(value, list | tuple | set | dict):
+        return repr(value)
+    return None
+
+
 Arrival = Callable[[], bool]
 
 
@@ -88,13 +149,13 @@ class Watch:
         self.send = send or _send
         self.under_way: deque[tuple[Tensor, Arrival]] = deque()
 
-    def look(self, value: Tensor) -> None:
-        """Take the loss of the step that has just ended, and look at all that have arrived.
+    def look(self, values: Tensor) -> None:
+        """Take what the step that has just ended gave, and look at all losses that have arrived.
 
         Raises:
             TrainingDiverged: one of them is not finite.
         """
-        self.under_way.append(self.send(value))
+        self.under_way.append(self.send(values[self.state.names.index(LOSS)]))
         while self.under_way and self.under_way[0][1]():
             copy, _ = self.under_way.popleft()
             if not math.isfinite(copy.item()):
@@ -131,7 +192,7 @@ def _comes_too_late() -> bool:
 
 def _diverged(state: State) -> TrainingDiverged:
     """Give the model its last good state back, and return the error that says where it went wrong."""
-    losses = state.losses[: state.step]
+    losses = state.losses
     bad = (~losses.isfinite()).nonzero().flatten()
     step = int(bad[0]) if len(bad) else state.step - 1
     value = losses[step].item() if len(bad) else math.nan

@@ -1,44 +1,39 @@
-"""The training loop. It knows no profile and no store of runs: a model, images and a plan go in."""
+"""The training loop. It knows no profile and no store of runs: a model, images, a plan and an objective go in."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .. import processes
-from ..data.images import Images
-from ..losses import Loss
-from ..models.autoencoder import evaluating
-from .adam import Adam
-from .batches import Batches
+from .. import distributed
+from ..data.images import Images, Splits
+from ..inference import eval_mode
+from ..models.frozen import train_mode
+from ..objectives import Objective
+from .batches import Batches, validation_batch_count, validation_batches
 from .checkpoints import Checkpoints
-from .guards import Stop, Watch, asked_to_stop
+from .guards import HiddenState, Stop, Watch, asked_to_stop
 from .memory import keep_memory, release_memory
+from .observer import Observer
 from .plan import Plan
 from .precision import chosen_precision
+from .randomness import own_randomness
 from .state import History, State
-from .update import memory_format, precision, update_for
+from .step import evaluated, memory_format, precision, train_step_for
 
-VALIDATION_BATCH = 1000
 LONG = 10.0  # seconds of training, after which giving memory back is worth fetching it again for the next one
 
 
 def train(
     model: nn.Module,
-    images: Images,
-    valid: Images,
+    data: Splits,
     plan: Plan,
-    loss: Loss,
+    objective: Objective,
     device: torch.device,
-    *,
-    checkpoints: Checkpoints | None = None,
-    on_step: Callable[[int], None] = lambda step: None,
-    on_epoch: Callable[[History], None] = lambda history: None,
-    tell: Callable[[str], None] = lambda sentence: None,
+    observer: Observer | None = None,
 ) -> History:
     """Train `model` in place and return the history.
 
@@ -46,84 +41,85 @@ def train(
     `history.interrupted` then names the signal.
 
     Args:
-        model: an autoencoder; it is moved to `device` and keeps the weights it comes with at the start.
-        images: what to train on.
-        valid: what the validation loss is taken on; it may be empty, but not where `plan.patience` is set.
+        model: it is moved to `device` and keeps the weights it comes with at the start.
+        data: `train` is trained on, `valid` watched; that may be empty, but not where `plan.patience` is set.
         plan: the settings.
-        loss: takes a batch and its reconstructions, returns a scalar, a mean over the images. It must not keep
-            the batch, which the next one overwrites.
+        objective: gives the loss and other named values for a batch.
         device: where to compute.
-        checkpoints: where the training goes on from, and leaves its state; None keeps none.
-        on_step: called after each step with the number of steps that are done; it must not make the device wait.
-        on_epoch: called after each epoch.
-        tell: called with a sentence where the training cannot use the bfloat16 that its plan allows.
+        observer: where the state is kept and who is told; None: nowhere and nobody.
 
     Raises:
         TrainingDiverged: the loss is no longer a finite number.
         ProcessLost: another process of this training has ended. The state is in a checkpoint.
+        ValueError: the objective or the model cannot be trained so; the message says why.
     """
+    observer = observer or Observer()
     keep_memory()
-    model.to(device, memory_format=memory_format(model)).train()
-    batches = Batches(images, plan.batch_size, device, plan.seed)
-    state = State(model, Adam(model.parameters()), plan, len(batches), device)
-    checkpoints = checkpoints or Checkpoints()
-    checkpoints.resume(state)
-    plan = _settled(state, images, loss, device, tell)
-    update, watch = update_for(model, loss, state.adam, plan, device), Watch(state)
+    train_mode(model.to(device, memory_format=memory_format(model)))
+    objective.to(device).eval()
+    batches = Batches(data.train, plan, device, objective.needs_labels)
+    state = State(model, plan, len(batches))
+    observer.checkpoints.resume(state)
+    plan = _with_precision(state, objective, batches, observer)
+    step, watch = train_step_for(model, objective, state.optimizer, plan, device), Watch(state)
+    hidden = HiddenState(model if observer.checkpoints.folder else None)
 
-    with asked_to_stop() as stop, _own_chance(device) as chance, _rescue(state, checkpoints):
+    with asked_to_stop() as stop, own_randomness(device, plan.seed) as chance, _rescue(state, observer.checkpoints):
         while not state.is_over():
-            for x in batches.shuffled(state.epoch, state.step, plan.edge_at(state.epoch)):
-                chance.of_step(plan.seed, state.steps_done)
-                value = update(x, state.lr, batches.count(state.step))
-                state.note_step(value)
-                watch.look(value)
-                on_step(state.steps_done)
-                if _stops(stop, watch, checkpoints, state):
+            for batch in batches.shuffled(state.epoch, state.step, plan.size_at(state.epoch)):
+                chance.of_step(state.steps_done)
+                values = step(batch, state.lr)
+                state.note_step(step.names, values)
+                watch.look(values)
+                hidden.check_once()
+                observer.on_step(state.steps_done)
+                if _stops(stop, watch, observer.checkpoints, state):
                     return _ended(state, interrupted=stop.by)
             watch.end()
-            chance.of_step(plan.seed, state.steps_done)
-            state.end_epoch(_validation(model, valid, loss, plan, state.epoch, device))
-            on_epoch(state.history)
-            if _stops(stop, watch, checkpoints, state):  # asked during validation, maybe the last one
+            chance.of_step(state.steps_done)
+            state.end_epoch(_validation(state, data.valid, objective, plan, device))
+            observer.on_epoch(state.history)
+            if _stops(stop, watch, observer.checkpoints, state):  # asked during validation, maybe the last one
                 return _ended(state, interrupted=stop.by)
     return _ended(state)
 
 
 @torch.no_grad()
-def validation_loss(
-    model: nn.Module, valid: Images, loss: Loss, plan: Plan, device: torch.device, edge: int | None = None
-) -> float:
-    """Return the mean loss over `valid`, or NaN where it is empty.
+def validate(
+    model: nn.Module, valid: Images, objective: Objective, plan: Plan, device: torch.device, size: int | None = None
+) -> dict[str, float]:
+    """Return the means over `valid` of what the objective gives; nothing where it is empty.
 
     Several processes share the batches. Each puts its sums in their places among zeros, so that adding up
     the places gives the very numbers of one process.
     """
     if len(valid) == 0:
-        return math.nan
-    batches = Batches(valid, VALIDATION_BATCH, device)
-    sums = torch.zeros(len(batches), dtype=torch.float64)
-    with evaluating(model):
-        for place, x in zip(processes.share_of(len(batches)), batches.in_order(edge), strict=True):
-            with precision(plan, device):
-                x_hat = model(x)
-            sums[place] = loss(x, x_hat.float()).cpu() * len(x)
-    return (processes.add_up_on_cpu(sums).sum() / len(valid)).item()
+        return {}
+    sums: dict[str, Tensor] = {}
+    with eval_mode(model), precision(plan, device):
+        for number, batch in validation_batches(valid, plan, device, objective.needs_labels, size):
+            for name, value in evaluated(objective, model, batch).items():
+                places = sums.setdefault(name, torch.zeros(validation_batch_count(valid), dtype=torch.float64))
+                if number is not None:
+                    places[number] = value.cpu() * len(batch.x)
+    totals = {name: distributed.all_reduce_sum_on_cpu(places).sum() for name, places in sums.items()}
+    return {name: (total / len(valid)).item() for name, total in totals.items()}
 
 
-def _settled(state: State, images: Images, loss: Loss, device: torch.device, tell: Callable[[str], None]) -> Plan:
+def _validation(state: State, valid: Images, objective: Objective, plan: Plan, device: torch.device) -> dict:
+    if not plan.validates_after(state.epoch):
+        return {}
+    return validate(state.result, valid, objective, plan, device, plan.size_at(state.epoch))
+
+
+def _with_precision(state: State, objective: Objective, batches: Batches, observer: Observer) -> Plan:
     """Return the plan with the precision of this training: that of its checkpoint, else the faster one here."""
     if state.history.precision is None:
-        state.history.precision, reason = chosen_precision(state.model, images, state.plan, loss, device)
+        first = next(batches.shuffled(epoch=0, size=state.plan.size_at(0)))
+        state.history.precision, reason = chosen_precision(state.model, objective, first, state.plan)
         if reason:
-            tell(f"computing in float32: {reason}")
-    return state.plan.but(precision=state.history.precision)
-
-
-def _validation(model: nn.Module, valid: Images, loss: Loss, plan: Plan, epoch: int, device: torch.device) -> float:
-    if not plan.validates_after(epoch):
-        return math.nan
-    return validation_loss(model, valid, loss, plan, device, plan.edge_at(epoch))
+            observer.tell(f"computing in float32: {reason}")
+    return state.plan.replace(precision=state.history.precision)
 
 
 def _stops(stop: Stop, watch: Watch, checkpoints: Checkpoints, state: State) -> bool:
@@ -138,7 +134,8 @@ def _stops(stop: Stop, watch: Watch, checkpoints: Checkpoints, state: State) -> 
 
 def _ended(state: State, interrupted=None) -> History:
     state.restore_best()
-    state.model.eval()
+    # A run that is loaded has its weights in the ordinary order, and results must not depend on which it was.
+    state.model.eval().to(memory_format=torch.contiguous_format)
     if sum(state.history.seconds) > LONG:
         release_memory()
     state.history.interrupted = interrupted
@@ -150,29 +147,6 @@ def _rescue(state: State, checkpoints: Checkpoints) -> Iterator[None]:
     """Save the state of the last finished step when another process of the training is lost."""
     try:
         yield
-    except processes.ProcessLost:
+    except distributed.ProcessLost:
         checkpoints.save(state)
         raise
-
-
-class _Chance:
-    """Makes dropout, sampled codes and the like a function of (seed, step): nothing of it needs to be saved."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.rank, self.count = processes.rank(), processes.count()
-        self.generators = [torch.default_generator]
-        if device.type == "cuda":
-            self.generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
-
-    def of_step(self, seed: int, step: int) -> None:
-        number = (seed * 1_000_003 + step) * self.count + self.rank
-        for generator in self.generators:
-            generator.manual_seed(number % 2**63)
-
-
-@contextlib.contextmanager
-def _own_chance(device: torch.device) -> Iterator[_Chance]:
-    """Give the training its own random numbers; what a notebook draws itself is untouched."""
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        yield _Chance(device)

@@ -5,7 +5,7 @@ import torch
 
 import aecore as ae
 from aecore.data import Images
-from aecore.models import DenseAutoencoder, draw_weights
+from aecore.models import DenseAutoencoder, init_weights
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -32,7 +32,7 @@ BYTES = """place => [...place.shadowRoot.querySelectorAll("canvas")].map(canvas 
 
 def model(code_size):
     made = DenseAutoencoder((1, 8, 8), code_size, (16,))
-    draw_weights(made, 0)
+    init_weights(made, 0)
     with torch.no_grad():
         for layer in made.modules():
             if isinstance(layer, torch.nn.Linear):

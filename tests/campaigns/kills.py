@@ -39,7 +39,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from aecore import profile, runs
+from aecore import config, runs
 from aecore.data import Images, Splits
 from aecore.experiment import fit
 from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder
@@ -84,8 +84,8 @@ def forked(home: Path, kind: str, before: Callable[[], None] = lambda: None, sec
         return child
     try:
         os.environ.update(AECORE_RUNS=str(home), AECORE_CHECKPOINT_SECONDS=seconds)
-        profile.log.addHandler(logging.NullHandler())
-        profile.log.propagate = False
+        config.log.addHandler(logging.NullHandler())
+        config.log.propagate = False
         before()
         train(kind)
         os._exit(0)

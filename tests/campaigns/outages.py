@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 
-from aecore import experiment, profile
+from aecore import config, experiment
 from aecore.data import Images, Splits
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
@@ -60,9 +60,9 @@ def trained(home: Path, on_step: Callable[[int], None], seconds: str) -> dict:
     """Train a run with a name; return what came of it, in words that JSON knows."""
     os.environ.update(AECORE_RUNS=str(home), AECORE_CHECKPOINT_SECONDS=seconds)
     said, steps = Lines(), []
-    profile.log.addHandler(said)
-    profile.log.setLevel(logging.INFO)
-    profile.log.propagate = False
+    config.log.addHandler(said)
+    config.log.setLevel(logging.INFO)
+    config.log.propagate = False
     experiment._Progress.step = lambda self, done: steps.append(done) or on_step(done)
     model = LinearAutoencoder((1, 16, 16), 8)
     try:

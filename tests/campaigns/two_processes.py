@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aecore import losses, processes, profile
+from aecore import config, distributed, losses
 from aecore.data import Images, Splits
 from aecore.experiment import fit
 from aecore.metrics import METRICS, evaluate
-from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Plan, TrainingDiverged, precision, train, validation_loss
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def drawn(name: str) -> Autoencoder:
     process as in two. With a decoder of half the size there are gradients.
     """
     model = MODELS[name]()
-    draw_weights(model, 0)
+    init_weights(model, 0)
     if name == "linear":
         with torch.no_grad():
             model.decoder[0].weight.mul_(0.5)
@@ -102,7 +102,7 @@ def with_batch_norm() -> Autoencoder:
 def bad_in_one_process(x, x_hat):
     """Is NaN in the third batch, and only in the second process."""
     value = losses.mse(x, x_hat)
-    if not torch.is_grad_enabled() or processes.rank() == 0:
+    if not torch.is_grad_enabled() or distributed.rank() == 0:
         return value
     bad_in_one_process.calls += 1
     return value * math.nan if bad_in_one_process.calls == 3 else value
@@ -125,7 +125,7 @@ def watched(home: Path) -> tuple[list[str], str]:
 
     said, screen = io.StringIO(), sys.stdout
     sys.stdout = said
-    profile.speak()
+    config.speak()
     sys.addaudithook(note)
     os.environ.update(AECORE_RUNS=str(home), AECORE_JOURNAL=str(home / "journal"), AECORE_CHECKPOINT_SECONDS="0")
     try:
@@ -139,7 +139,7 @@ def watched(home: Path) -> tuple[list[str], str]:
 
 def chosen_precision() -> str:
     """The clocks of the two processes do not agree; for the first one bfloat16 is faster."""
-    faster = "bfloat16" if processes.rank() == 0 else "float32"
+    faster = "bfloat16" if distributed.rank() == 0 else "float32"
     measure, precision._seconds = precision._seconds, lambda update, x: 1.0 if update.plan.precision == faster else 2.0
     asked, precision.has_bfloat16 = precision.has_bfloat16, lambda device: True
     try:
@@ -151,17 +151,17 @@ def chosen_precision() -> str:
 def in_turn() -> list[int]:
     """Let each process append its rank to a list; the first one goes first."""
     order = torch.zeros(2)
-    with processes.one_after_the_first():
-        (Path(sys.argv[1]) / f"turn-{processes.rank()}").touch()
-        order[processes.rank()] = len(list(Path(sys.argv[1]).glob("turn-*")))
-    return processes.add_up(order).tolist()
+    with distributed.first_rank_first():
+        (Path(sys.argv[1]) / f"turn-{distributed.rank()}").touch()
+        order[distributed.rank()] = len(list(Path(sys.argv[1]).glob("turn-*")))
+    return distributed.all_reduce_sum(order).tolist()
 
 
 def facts(folder: Path) -> dict:
     written, said = watched(folder / "runs")
-    rank = processes.rank()
+    rank = distributed.rank()
     return {
-        "count": processes.count(),
+        "count": distributed.world_size(),
         "weights": {name: weights_after_one_epoch(name) for name in MODELS},
         "losses": losses_of_one_epoch("linear"),
         "validation": validation(),
@@ -177,7 +177,7 @@ def facts(folder: Path) -> dict:
             lambda: fit(MODELS["linear"](), splits(), Plan(epochs=1, batch_size=20), loss=bad_in_one_process)
         ),
         "precision": chosen_precision(),
-        "from the first": processes.from_the_first(7 + rank),
+        "from the first": distributed.broadcast(7 + rank),
         "in turn": in_turn(),
     }
 
@@ -185,8 +185,8 @@ def facts(folder: Path) -> dict:
 def main() -> None:
     folder = Path(sys.argv[1])
     os.environ.update(AECORE_PROFILE="full", AECORE_PROGRESS="0")
-    with processes.joined():
-        (folder / f"rank-{processes.rank()}.json").write_text(json.dumps(facts(folder)))
+    with distributed.process_group():
+        (folder / f"rank-{distributed.rank()}.json").write_text(json.dumps(facts(folder)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import pytest
 import torch
 
-from aecore import profile, runs
+from aecore import config, journal, machine, runs
 from aecore.data import Images, Splits
 
 mpl.use("Agg")
@@ -28,8 +28,8 @@ def _own_world(tmp_path, monkeypatch):
     monkeypatch.setenv("AECORE_PROGRESS", "0")
     for name in ("AECORE_RETRAIN", "AECORE_JOURNAL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(profile, "_journal", [])
-    monkeypatch.setattr(profile, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(journal, "_entries", [])
+    monkeypatch.setattr(machine, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "published")
 
 
@@ -44,12 +44,12 @@ def _ctrl_c_is_heard():
 @pytest.fixture(autouse=True)
 def _log_for_caplog(monkeypatch):
     """aecore's log as it is before `setup`: it passes lines on, so that `caplog` sees them."""
-    monkeypatch.setattr(profile.log, "propagate", True)
-    monkeypatch.setattr(profile.log, "handlers", [])
-    level = profile.log.level
-    profile.log.setLevel("INFO")
+    monkeypatch.setattr(config.log, "propagate", True)
+    monkeypatch.setattr(config.log, "handlers", [])
+    level = config.log.level
+    config.log.setLevel("INFO")
     yield
-    profile.log.setLevel(level)
+    config.log.setLevel(level)
 
 
 @pytest.fixture

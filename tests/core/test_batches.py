@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aecore import processes
+from aecore import distributed
 from aecore.data import Images
 from aecore.training import Batches, epoch_order
 from aecore.training.batches import to_floats
@@ -151,8 +151,8 @@ def shares(monkeypatch):
     def of(count, draw):
         parts = []
         for rank in range(count):
-            monkeypatch.setattr(processes, "count", lambda: count)
-            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+            monkeypatch.setattr(distributed, "world_size", lambda: count)
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
             parts.append([(x.flatten() * 255).round().int().tolist() for x in draw()])
         monkeypatch.undo()
         return parts

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from aecore import losses, processes
+from aecore import distributed, losses
 from aecore.data import Images
-from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Checkpoints, Plan, train
-from aecore.training.update import Update
+from aecore.training.step import Update
 
 pytestmark = pytest.mark.usefixtures("precision_as_planned")
 
@@ -129,7 +129,7 @@ def result(model, history):
 def trained(case, folder=None, seconds=3600.0, **calls):
     """Train as the case says, from its checkpoints if there are any; return what it leaves."""
     model = case.model()
-    draw_weights(model, 0)
+    init_weights(model, 0)
     kept = Checkpoints(folder, "f", seconds)
     parts = images(24, case.edge, 0), images(8, case.edge, 1)
     return result(model, train(model, *parts, case.plan, losses.mse, CPU, checkpoints=kept, **calls))
@@ -261,11 +261,11 @@ class TestResume:
 
         def lost(*arguments):
             if next(steps) == 5:
-                raise processes.ProcessLost("another process of this training has ended")
+                raise distributed.ProcessLost("another process of this training has ended")
             return call(*arguments)
 
-        with monkeypatch.context() as patch, pytest.raises(processes.ProcessLost):
-            patch.setattr(Update, "__call__", lost)
+        with monkeypatch.context() as patch, pytest.raises(distributed.ProcessLost):
+            patch.setattr(TrainStep, "__call__", lost)
             trained(CASES["constant"], folder)
         assert places(folder) == [(1, 1)]
         assert trained(CASES["constant"], folder) == uninterrupted("constant")
@@ -339,7 +339,7 @@ class TestFiles:
         trained(CASES["patience"], folder, seconds=0, on_step=interrupted_at(9))
         kept = Checkpoints(folder, "another", 0)
         model = dense()
-        draw_weights(model, 0)
+        init_weights(model, 0)
         train(
             model, images(24, 4, 0), images(8, 4, 1), CASES["patience"].plan, losses.mse, CPU,
             checkpoints=kept, on_step=interrupted_at(2),
@@ -412,7 +412,7 @@ class TestDamage:
         """Go on; return what the training leaves, the steps that it made, and what was told."""
         told, calls = [], []
         model = dense()
-        draw_weights(model, 0)
+        init_weights(model, 0)
         kept = Checkpoints(folder, "f", tell=told.append)
         parts = images(24, 4, 0), images(8, 4, 1)
         history = train(model, *parts, CASES["patience"].plan, losses.mse, CPU, checkpoints=kept, on_step=calls.append)

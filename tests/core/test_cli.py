@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import aecore
-from aecore import experiment, processes, runs
+from aecore import distributed, experiment, runs
 from aecore.cli import main
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
@@ -143,7 +143,7 @@ class TestCtrlC:
 
 def test_a_lost_process_is_explained_in_one_line(quick, monkeypatch, capsys):
     def lost(*args, **options):
-        raise processes.ProcessLost("another process of this training has ended")
+        raise distributed.ProcessLost("another process of this training has ended")
 
     monkeypatch.setattr(experiment, "train", lost)
     assert main(["train", "--epochs", "1", "--code-size", "8"]) == 1

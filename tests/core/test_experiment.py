@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from aecore import experiment, losses, profile, runs
+from aecore import experiment, journal, losses, runs
 from aecore.data import Splits
 from aecore.experiment import fit
-from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Checkpoints, Plan, TrainingDiverged
 
 PLAN = Plan(epochs=2, batch_size=10)
@@ -44,7 +44,7 @@ def trainings(monkeypatch):
 class TestStart:
     def test_the_weights_depend_on_the_seed_alone(self, splits):
         models = [linear(), linear()]
-        draw_weights(models[1], 99)
+        init_weights(models[1], 99)
         for model in models:
             torch.rand(3)
             fit(model, splits, PLAN)
@@ -53,12 +53,12 @@ class TestStart:
     def test_the_first_weights_are_those_of_the_seed(self, splits):
         model, wanted = linear(), linear()
         fit(model, splits, Plan(epochs=1, lr=1e-30, seed=4))  # a rate at which nothing moves
-        draw_weights(wanted, 4)
+        init_weights(wanted, 4)
         assert torch.equal(model.encoder[1].weight, wanted.encoder[1].weight)
 
     def test_given_weights_are_kept(self, splits):
         model = linear()
-        draw_weights(model, 99)
+        init_weights(model, 99)
         before = model.encoder[1].weight.clone()
         fit(model, splits, Plan(epochs=1, lr=1e-30), start="given")
         assert torch.equal(model.encoder[1].weight, before)
@@ -110,7 +110,7 @@ class TestSecondTime:
         "change", [{"lr": 1e-4}, {"seed": 1}, {"epochs": 3}, {"batch_size": 9}], ids=lambda change: next(iter(change))
     )
     def test_another_plan_trains(self, splits, first, trainings, change):
-        fit(linear(), splits, PLAN.but(**change), name="00-a")
+        fit(linear(), splits, PLAN.replace(**change), name="00-a")
         assert trainings
 
     def test_another_code_size_trains(self, splits, first, trainings):
@@ -144,7 +144,7 @@ class TestSecondTime:
         assert len(trainings) == 2
 
     def test_two_settings_under_one_name_do_not_push_each_other_out(self, splits, first, trainings):
-        fit(linear(), splits, PLAN.but(seed=1), name="00-a")
+        fit(linear(), splits, PLAN.replace(seed=1), name="00-a")
         trainings.clear()
         fit(linear(), splits, PLAN, name="00-a")
         assert not trainings
@@ -186,7 +186,7 @@ def test_a_stored_run_is_two_files(splits):
 
 def test_a_run_is_noted_in_the_journal(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
-    assert [fact["fingerprint"] for fact in profile.journal()] == [run.fingerprint]
+    assert [fact["fingerprint"] for fact in journal.entries()] == [run.fingerprint]
 
 
 @pytest.fixture
@@ -194,13 +194,13 @@ def numbers_published(splits):
     """A run whose numbers were published without its weights, as a reader without runs of their own has it."""
     run = fit(linear(), splits, PLAN, name="00-a")
     scores = run.score(splits.test)
-    runs.publish("00-a", run.fingerprint, numbers_only=True)
+    runs.publish("00-a", run.fingerprint, weights=False)
     shutil.rmtree(runs.home())
     return scores
 
 
 def test_numbers_only_takes_a_published_run_without_weights(splits, numbers_published):
-    assert fit(linear(), splits, PLAN, name="00-a", numbers_only=True).score(splits.test).mse == numbers_published.mse
+    assert fit(linear(), splits, PLAN, name="00-a", weights=False).score(splits.test).mse == numbers_published.mse
     assert not runs.home().exists()
 
 
@@ -239,7 +239,7 @@ class TestRefuses:
 
     def test_a_patience_without_validation_images(self, splits):
         with pytest.raises(ValueError, match="plan: a patience needs validation images"):
-            fit(linear(), Splits(splits.train, splits.valid[:0], splits.test), PLAN.but(patience=1))
+            fit(linear(), Splits(splits.train, splits.valid[:0], splits.test), PLAN.replace(patience=1))
 
     def test_an_unknown_start(self, splits):
         with pytest.raises(ValueError, match="start: wanted 'seed' or 'given', got 'warm'"):
@@ -486,7 +486,7 @@ class TestInterrupted:
         assert [path.name for path in folder.iterdir()] == ["checkpoints"]
 
     def test_it_is_not_noted_for_the_page(self, run):
-        assert profile.journal() == []
+        assert journal.entries() == []
 
     def test_one_line_says_where_it_stands_and_how_to_go_on(self, stopped, splits, caplog):
         stopped(4, linear(), splits, PLAN, name="00-a")
@@ -521,7 +521,7 @@ class TestInterrupted:
         assert equal(state(again.model), state(twin.model))
 
     def test_another_plan_under_the_same_name_begins_at_its_beginning(self, run, splits, steps):
-        fit(linear(), splits, PLAN.but(seed=1), name="00-a")
+        fit(linear(), splits, PLAN.replace(seed=1), name="00-a")
         assert steps[0] == 1
 
     def test_retrain_begins_at_the_beginning(self, run, splits, steps, monkeypatch):
@@ -534,7 +534,7 @@ class TestInterrupted:
         model, best = (DenseAutoencoder((1, 4, 4), 8, hidden=(12,)) for _ in range(2))
         plan = Plan(epochs=12, batch_size=10, lr=0.03, patience=2)
         stopped(10, model, splits, plan, name="00-a")
-        fit(best, splits, plan.but(epochs=2, patience=None))
+        fit(best, splits, plan.replace(epochs=2, patience=None))
         assert (model.training, equal(state(model), state(best))) == (False, True)
 
     def test_without_a_name_one_line_says_that_nothing_is_kept(self, stopped, splits, caplog):
@@ -653,7 +653,7 @@ class TestSizes:
 
     def test_a_size_that_the_model_cannot_take_is_found_before_training(self, eights, trainings):
         with pytest.raises(ValueError, match=r"plan: sizes: images of 6×6 do not fit this model: x: wanted"):
-            fit(ConvAutoencoder((1, 8, 8), 8, any_size=True), eights, self.PLAN.but(sizes=((0, 4), (3, 6))))
+            fit(ConvAutoencoder((1, 8, 8), 8, any_size=True), eights, self.PLAN.replace(sizes=((0, 4), (3, 6))))
         assert not trainings
 
 

@@ -19,7 +19,7 @@ def test_missing_folders_are_made(tmp_path):
 
 
 def test_the_name_is_not_there_before_the_block_ends(tmp_path):
-    with files.written_whole(tmp_path / "a.txt") as part:
+    with files.atomic_write(tmp_path / "a.txt") as part:
         part.write_text("half")
         assert not (tmp_path / "a.txt").exists()
 
@@ -27,14 +27,14 @@ def test_the_name_is_not_there_before_the_block_ends(tmp_path):
 def test_after_an_error_the_old_content_stands(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="stop"), files.written_whole(path) as part:
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_write(path) as part:
         part.write_text("half of the new")
         raise RuntimeError("stop")
     assert path.read_text() == "old"
 
 
 def test_after_an_error_no_other_file_is_left(tmp_path):
-    with pytest.raises(RuntimeError, match="stop"), files.written_whole(tmp_path / "a.txt") as part:
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_write(tmp_path / "a.txt") as part:
         part.write_text("half")
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aecore import losses
-from aecore.models import ConvAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import ConvAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Plan, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; there is none here")
@@ -12,7 +12,7 @@ GPU = torch.device("cuda")
 
 
 def trained(model, images, **calls):
-    draw_weights(model, 0)
+    init_weights(model, 0)
     plan = calls.pop("plan", Plan(epochs=2, batch_size=16))
     train(model, images, images[:0], plan, losses.mse, GPU, **calls)
     return torch.cat([weight.flatten().cpu() for weight in model.parameters()])
@@ -33,7 +33,7 @@ def test_the_cpu_trains_the_same_weights(noise):
     images = noise(160, 1, 8, 8)
     on_gpu = trained(LinearAutoencoder((1, 8, 8), 4), images)
     model = LinearAutoencoder((1, 8, 8), 4)
-    draw_weights(model, 0)
+    init_weights(model, 0)
     train(model, images, images[:0], Plan(epochs=2, batch_size=16), losses.mse, torch.device("cpu"))
     assert torch.allclose(torch.cat([w.detach().flatten() for w in model.parameters()]), on_gpu, atol=1e-4)
 

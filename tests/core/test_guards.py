@@ -9,10 +9,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aecore import losses
-from aecore.models import DenseAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import DenseAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Checkpoints, Plan, TrainingDiverged, guards, train
-from aecore.training.adam import Adam
 from aecore.training.guards import Watch, asked_to_stop
+from aecore.training.optimizer import Adam
 from aecore.training.state import State
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ PLAN = Plan(epochs=3, batch_size=10)  # of 24 images: three steps in an epoch
 
 def linear():
     model = LinearAutoencoder((1, 4, 4), 3)
-    draw_weights(model, 0)
+    init_weights(model, 0)
     return model
 
 
@@ -83,7 +83,7 @@ class TestAskedToStop:
         """This training is best after epoch 1, and stops only after epoch 3; step 10 is the first of that one."""
         plan = Plan(epochs=12, batch_size=10, lr=0.03, patience=2)
         model = DenseAutoencoder((1, 4, 4), 8, hidden=(12,))
-        draw_weights(model, 0)
+        init_weights(model, 0)
         snapshots = []
         history = fitted(
             model, splits, plan, on_step=sends(signal.SIGINT, 10),

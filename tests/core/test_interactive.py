@@ -16,7 +16,7 @@ from torch import nn
 import aecore as ae
 from aecore.data import Images
 from aecore.interactive import coder, live, sheet
-from aecore.models import ConvAutoencoder, DenseAutoencoder, draw_weights
+from aecore.models import ConvAutoencoder, DenseAutoencoder, init_weights
 from aecore.training import History, Plan
 
 INTERACTIVE = ae.interactive
@@ -31,7 +31,7 @@ def _outside_of_pytest(monkeypatch):
 def make(code_size, shape=(1, 8, 8), seed=0):
     """Return an untrained model whose pictures are mostly inside the range and differ between codes."""
     model = DenseAutoencoder(shape, code_size, (16,))
-    draw_weights(model, seed)
+    init_weights(model, seed)
     with torch.no_grad():
         for layer in model.modules():
             if isinstance(layer, nn.Linear):

@@ -8,9 +8,9 @@ from torch import nn
 
 from aecore import losses
 from aecore.data import Images
-from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, init_weights
 from aecore.training import Batches, Plan, TrainingDiverged, train, validation_loss
-from aecore.training.adam import Adam
+from aecore.training.optimizer import Adam
 
 pytestmark = pytest.mark.usefixtures("precision_as_planned")
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 def linear(code_size=3, shape=(1, 4, 4), seed=0):
     model = LinearAutoencoder(shape, code_size)
-    draw_weights(model, seed)
+    init_weights(model, seed)
     return model
 
 
@@ -73,7 +73,7 @@ class TestSameAgain:
         states = []
         for _ in range(2):
             one = model((1, 4, 4), 3)
-            draw_weights(one, 1)
+            init_weights(one, 1)
             fitted(one, splits, Plan(epochs=2, batch_size=10, precision=precision, seed=1))
             states.append(state(one))
             torch.rand(7)  # the notebook goes on

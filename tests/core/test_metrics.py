@@ -9,7 +9,7 @@ import torch
 import torchmetrics.functional.image as reference
 from torch import nn
 
-from aecore import metrics, processes
+from aecore import distributed, metrics
 from aecore.data import Images
 from aecore.models import ConvAutoencoder, LinearAutoencoder
 
@@ -254,10 +254,10 @@ class TestEvaluate:
         images = noise(23, 1, 12, 12)
         whole = metrics.evaluate(model, images, batch_size=5).each[name]
         shares = []
-        monkeypatch.setattr(processes, "count", lambda: count)
-        monkeypatch.setattr(processes, "add_up_on_cpu", lambda values: values)  # each keeps its own
+        monkeypatch.setattr(distributed, "world_size", lambda: count)
+        monkeypatch.setattr(distributed, "all_reduce_sum_on_cpu", lambda values: values)  # each keeps its own
         for rank in range(count):
-            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
             shares.append(metrics.evaluate(model, images, batch_size=5).each[name])
         assert torch.equal(sum(shares), whole)
 

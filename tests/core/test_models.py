@@ -63,29 +63,29 @@ class TestEveryModel:
 
     def test_draws_the_same_weights_from_the_same_seed(self, name, shape):
         one, other = make(name, shape), make(name, shape)
-        models.draw_weights(one, 3)
+        models.init_weights(one, 3)
         torch.rand(5)  # whatever happens between
-        models.draw_weights(other, 3)
+        models.init_weights(other, 3)
         assert equal(state(one), state(other))
 
     def test_draws_other_weights_from_another_seed(self, name, shape):
         model = make(name, shape)
-        models.draw_weights(model, 3)
+        models.init_weights(model, 3)
         first = state(model)
-        models.draw_weights(model, 4)
+        models.init_weights(model, 4)
         assert not equal(first, state(model))
 
     def test_draws_weights_without_touching_the_global_generator(self, name, shape):
         model, before = make(name, shape), torch.get_rng_state()
-        models.draw_weights(model, 3)
+        models.init_weights(model, 3)
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_draws_the_same_weights_after_training_changed_their_layout(self, name, shape):
         model = make(name, shape)
-        models.draw_weights(model, 3)
+        models.init_weights(model, 3)
         first = state(model)
         model.to(memory_format=torch.channels_last)  # as `train` does
-        models.draw_weights(model, 3)
+        models.init_weights(model, 3)
         assert equal(first, state(model))
 
 
@@ -99,7 +99,7 @@ def test_the_network_of_the_course_project_has_a_code_of_392_values_not_200():
 
 def test_the_network_of_the_course_project_has_7625_weights():
     by_hand = (1 * 64 * 9 + 64) + (64 * 8 * 9 + 8) + (8 * 64 * 4 + 64) + (64 * 1 * 4 + 1)
-    assert models.count_weights(ConvAutoencoder()) == by_hand == 7625
+    assert models.count_parameters(ConvAutoencoder()) == by_hand == 7625
 
 
 def test_the_network_of_the_course_project_has_its_layers_in_its_order():
@@ -110,7 +110,7 @@ def test_the_network_of_the_course_project_has_its_layers_in_its_order():
 
 def test_a_linear_autoencoder_with_code_32_has_50992_weights():
     by_hand = 784 * 32 + 32 + 32 * 784 + 784
-    assert models.count_weights(LinearAutoencoder((1, 28, 28), 32)) == by_hand == 50_992
+    assert models.count_parameters(LinearAutoencoder((1, 28, 28), 32)) == by_hand == 50_992
 
 
 def test_a_dense_autoencoder_has_its_hidden_widths_both_ways():
@@ -169,7 +169,7 @@ def test_without_options_the_layers_are_those_of_the_runs_that_were_published(mo
 def test_frozen_weights_are_not_counted():
     model = LinearAutoencoder((1, 4, 4), 2)
     model.decoder.requires_grad_(False)
-    assert models.count_weights(model) == 16 * 2 + 2
+    assert models.count_parameters(model) == 16 * 2 + 2
 
 
 def test_a_linear_autoencoder_starts_with_orthonormal_rows():
@@ -279,14 +279,14 @@ class Scaled(Autoencoder):
 
 def test_a_weight_that_would_not_be_drawn_anew_is_named():
     with pytest.raises(ValueError, match=r"'scale' .* method reset_parameters, or train with fit\(…, start='given'\)"):
-        models.draw_weights(Scaled(), 0)
+        models.init_weights(Scaled(), 0)
 
 
 def test_an_own_start_is_used_where_a_model_has_one():
     model = LinearAutoencoder((1, 4, 4), 2)
     with torch.no_grad():
         model.encoder[1].bias.fill_(1)
-    models.draw_weights(model, 0)
+    models.init_weights(model, 0)
     assert not model.encoder[1].bias.any()  # `nn.Linear` alone would draw random offsets
 
 

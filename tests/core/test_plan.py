@@ -61,12 +61,12 @@ def test_a_plan_cannot_be_changed_in_place(field):
 
 
 def test_but_changes_what_is_named_and_nothing_else():
-    assert Plan(epochs=3, lr=0.1).but(seed=2) == Plan(epochs=3, lr=0.1, seed=2)
+    assert Plan(epochs=3, lr=0.1).replace(seed=2) == Plan(epochs=3, lr=0.1, seed=2)
 
 
 def test_but_checks_what_it_changes():
     with pytest.raises(ValueError, match="epochs: wanted"):
-        Plan().but(epochs=0)
+        Plan().replace(epochs=0)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True])
@@ -98,11 +98,11 @@ def test_wrong_sizes_are_named_and_shown(sizes, wanted):
 
 @pytest.mark.parametrize(("epoch", "edge"), [(0, 7), (1, 7), (2, 14), (4, 14), (5, 28), (9, 28)])
 def test_each_epoch_has_the_size_that_began_last(epoch, edge):
-    assert Plan(epochs=10, sizes=((0, 7), (2, 14), (5, 28))).edge_at(epoch) == edge
+    assert Plan(epochs=10, sizes=((0, 7), (2, 14), (5, 28))).size_at(epoch) == edge
 
 
 def test_without_sizes_images_stay_as_they_come():
-    assert Plan().edge_at(3) is None
+    assert Plan().size_at(3) is None
 
 
 def test_sizes_from_json_make_the_same_plan():

@@ -134,10 +134,10 @@ class TestFit:
         with monkeypatch.context() as patch:
             patch.setattr(experiment._Progress, "step", stops)
             with pytest.raises(InterruptedError):
-                fit(linear(), splits, PLAN.but(epochs=3), name="00-a")
+                fit(linear(), splits, PLAN.replace(epochs=3), name="00-a")
         patch_back = {"float32": clock["bfloat16"], "bfloat16": clock["float32"]}
         clock.update(patch_back)
-        assert fit(linear(), splits, PLAN.but(epochs=3), name="00-a").history.precision == choice
+        assert fit(linear(), splits, PLAN.replace(epochs=3), name="00-a").history.precision == choice
 
     def test_says_in_one_line_where_the_permission_is_not_used(self, splits, choice, caplog):
         fit(linear(), splits, PLAN, name="00-a")

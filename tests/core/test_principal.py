@@ -6,8 +6,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from aecore import models
-from aecore.fingerprints import describe
 from aecore.models.principal import PCAStartAutoencoder, principal_components
+from aecore.runs.fingerprint import describe
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_drawing_weights_brings_pca_back_with_another_network_beside_it(images, 
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(1)
-    models.draw_weights(model, 7)
+    models.init_weights(model, 7)
     assert torch.equal(model(images), before)
     assert not torch.equal(model.encoder[1].network[0].weight, first)
 

@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from aecore import profile, publishing, runs
+from aecore import journal, publishing, runs
 from aecore.data import load
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
@@ -58,7 +58,7 @@ class TestCodeHash:
         assert code_hash(nbformat.read(tmp_path / "a.ipynb", as_version=4)) == code_hash(notebook("a = 'ä'\n1 + 1"))
 
 
-CODE = "import os\nimport aecore.profile\nprint(aecore.profile.current(), os.environ['AECORE_PROGRESS'])\n1 + 1"
+CODE = "import os\nimport aecore.profile\nprint(aecore.config.profile(), os.environ['AECORE_PROGRESS'])\n1 + 1"
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ class TestRuns:
     def used(self, splits):
         """The journal's facts on one stored run of chapter 00."""
         fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a")
-        return profile.journal()
+        return journal.entries()
 
     def names(self):
         return sorted(path.name for path in runs.PUBLISHED.iterdir())
@@ -193,7 +193,7 @@ class TestRuns:
         publishing._store_runs("00", used)
         folder = runs.PUBLISHED / "00-a"
         facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(runs.sealed(facts))
+        (folder / "run.json").write_text(runs.with_checksum(facts))
         publishing._store_runs("00", used)
         assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == used[0]["date"]
 
@@ -201,28 +201,28 @@ class TestRuns:
         publishing._store_runs("00", used)
         folder = runs.PUBLISHED / "00-a"
         facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(runs.sealed(facts))
+        (folder / "run.json").write_text(runs.with_checksum(facts))
         publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
         assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
 
     def test_one_of_which_the_chapter_needs_only_numbers_goes_without_weights(self, splits):
-        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=True)
+        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", weights=False)
         run.score(splits.test)
-        publishing._store_runs("00", profile.journal())
+        publishing._store_runs("00", journal.entries())
         assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
 
     def test_one_cell_that_needs_weights_is_enough(self, splits):
         for numbers_only in (False, True):
             run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=numbers_only)
             run.score(splits.test)
-        publishing._store_runs("00", profile.journal())
+        publishing._store_runs("00", journal.entries())
         assert (runs.PUBLISHED / "00-a" / "weights.safetensors").exists()
 
     def test_one_with_other_settings_takes_its_place(self, used, splits):
         publishing._store_runs("00", used)
-        profile._journal.clear()
+        journal._entries.clear()
         run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=2), name="00-a")
-        publishing._store_runs("00", profile.journal())
+        publishing._store_runs("00", journal.entries())
         assert runs.read_facts(runs.PUBLISHED / "00-a")["fingerprint"] == run.fingerprint
 
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from aecore import losses, runs
 from aecore.data import Images, Splits
-from aecore.fingerprints import fingerprint
 from aecore.metrics import evaluate
-from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, draw_weights
+from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, init_weights
+from aecore.runs.fingerprint import fingerprint
 from aecore.training import History, Plan
 
 
@@ -47,12 +47,12 @@ class TestFingerprint:
 
     def test_does_not_depend_on_the_weights_that_will_be_drawn_anew(self, splits):
         one, other = LinearAutoencoder((1, 4, 4), 3), LinearAutoencoder((1, 4, 4), 3)
-        draw_weights(other, 9)
+        init_weights(other, 9)
         assert print_of(splits, one) == print_of(splits, other)
 
     def test_depends_on_the_weights_that_are_given(self, splits):
         one, other = LinearAutoencoder((1, 4, 4), 3), LinearAutoencoder((1, 4, 4), 3)
-        draw_weights(other, 9)
+        init_weights(other, 9)
         assert print_of(splits, one, start="given") != print_of(splits, other, start="given")
 
     @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ class TestFingerprint:
     def test_is_the_same_in_every_process(self, python, splits, noise):
         code = (
             "import torch, aecore as ae; from aecore import losses; from aecore.data import Images, Splits\n"
-            "from aecore.fingerprints import fingerprint\n"
+            "from aecore.runs.fingerprint import fingerprint\n"
             "i = Images(torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4))\n"
             "print(fingerprint(ae.models.ConvAutoencoder((1, 4, 4), 3), Splits(i, i, i), ae.Plan(), losses.mse,"
             " 'seed'))"
@@ -550,9 +550,9 @@ class TestMeasure:
     def numbers(self, stored, noise):
         """The run as a reader has it, published without weights after something was measured on it."""
         stored.measure(brightest, noise(5, 1, 4, 4))
-        runs.publish(stored.name, stored.fingerprint, numbers_only=True)
+        runs.publish(stored.name, stored.fingerprint, weights=False)
         shutil.rmtree(runs.own_folder(stored.name, stored.fingerprint))
-        return runs.find(stored.name, stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+        return runs.find(stored.name, stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), weights=False)
 
     def test_gives_what_the_function_gives(self, stored, noise):
         images = noise(5, 1, 4, 4)
@@ -635,7 +635,7 @@ class TestMeasure:
         assert numbers.facts() == run.facts()
 
     def test_a_run_without_weights_says_so_when_something_new_is_measured(self, numbers, noise):
-        with pytest.raises(runs.WeightsNotPublished, match=r"'00-a' are not part of the book.*numbers_only=True"):
+        with pytest.raises(runs.WeightsNotPublished, match=r"'00-a' are not part of the book.*weights=False"):
             numbers.measure(brightest, noise(5, 1, 4, 4, seed=7))
 
     @pytest.mark.parametrize("use", [lambda m: m(torch.zeros(1, 1, 4, 4)), lambda m: m.encode, lambda m: m.cpu()])
@@ -647,23 +647,23 @@ class TestMeasure:
         assert runs.find("00-a", numbers.fingerprint, ConvAutoencoder((1, 4, 4), 3)) is None
 
     def test_nor_to_who_asks_for_another_training(self, numbers):
-        assert runs.find("00-a", "e" * 64, ConvAutoencoder((1, 4, 4), 3), numbers_only=True) is None
+        assert runs.find("00-a", "e" * 64, ConvAutoencoder((1, 4, 4), 3), weights=False) is None
 
     def test_own_weights_are_preferred_to_published_numbers(self, numbers, stored):
         runs.save(stored, runs.own_folder(stored.name, stored.fingerprint))
-        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), weights=False)
         assert isinstance(found.model, ConvAutoencoder)
 
     def test_of_a_run_on_which_nothing_was_measured_the_history_is_published(self, stored):
-        runs.publish("00-a", stored.fingerprint, numbers_only=True)
+        runs.publish("00-a", stored.fingerprint, weights=False)
         shutil.rmtree(runs.own_folder("00-a", stored.fingerprint))
-        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), numbers_only=True)
+        found = runs.find("00-a", stored.fingerprint, ConvAutoencoder((1, 4, 4), 3), weights=False)
         assert found.history == stored.history
 
     def test_publishing_numbers_removes_weights_that_were_published_before(self, stored, noise):
         stored.measure(brightest, noise(5, 1, 4, 4))
         runs.publish("00-a", stored.fingerprint)
-        runs.publish("00-a", stored.fingerprint, numbers_only=True)
+        runs.publish("00-a", stored.fingerprint, weights=False)
         assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
 
     def test_publishing_with_weights_takes_the_numbers_along(self, stored, noise):

@@ -9,7 +9,7 @@ import torch
 
 from aecore.models import LinearAutoencoder
 from aecore.training import History, Plan
-from aecore.training.adam import Adam
+from aecore.training.optimizer import Adam
 from aecore.training.state import State
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from aecore.models import (
     DenseAutoencoder,
     LinearAutoencoder,
     StridedConvAutoencoder,
-    count_weights,
+    count_parameters,
     summary,
 )
 
@@ -26,7 +26,7 @@ ALL = {
 
 def lines(model):
     """(shape, weights, multiply–adds) of the layers that have weights."""
-    return [(layer.shape, layer.weights, layer.macs) for layer in summary(model).layers if layer.weights]
+    return [(layer.shape, layer.params, layer.macs) for layer in summary(model).layers if layer.params]
 
 
 def test_convolutions_and_transposed_ones_by_hand():
@@ -75,7 +75,7 @@ def test_shapes_follow_an_image_through_every_layer():
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_weights_of_all_layers_are_those_of_the_model(name):
-    assert summary(ALL[name]).weights == count_weights(ALL[name])
+    assert summary(ALL[name]).params == count_parameters(ALL[name])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -128,7 +128,7 @@ def twice():
 
 
 def test_a_layer_used_twice_has_its_weights_once():
-    assert summary(twice()).weights == count_weights(twice()) == 10
+    assert summary(twice()).params == count_parameters(twice()) == 10
 
 
 def test_a_layer_used_twice_works_twice():
@@ -169,14 +169,14 @@ class Scaled(nn.Module):
 
 def test_a_layer_made_of_others_has_a_line_for_its_own_weights():
     found = summary(Autoencoder((1, 4, 4), Scaled(), nn.Identity()))
-    assert [(layer.text.split()[0], layer.weights) for layer in found.layers[:2]] == [("Conv2d", 10), ("Scaled", 1)]
-    assert found.weights == 11
+    assert [(layer.text.split()[0], layer.params) for layer in found.layers[:2]] == [("Conv2d", 10), ("Scaled", 1)]
+    assert found.params == 11
 
 
 def test_weights_outside_all_layers_have_a_line():
     model = Autoencoder((1, 4, 4), nn.Conv2d(1, 1, 3, padding=1), nn.Identity())
     model.temperature = nn.Parameter(torch.ones(2))
     found = summary(model)
-    assert (found.weights, found.layers[-1].weights) == (12, 2)
+    assert (found.params, found.layers[-1].params) == (12, 2)
     said = [line.split() for line in repr(found).splitlines() if "outside" in line]
     assert said == [["outside", "these", "layers", "2"]]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aecore import profile
+from aecore import journal
 from aecore.data.catalogue import CATALOGUE
 
 
@@ -24,7 +24,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("AECORE_DATA", str(folder))
     monkeypatch.setenv("AECORE_PROFILE", "full")
     monkeypatch.delenv("AECORE_JOURNAL", raising=False)
-    monkeypatch.setattr(profile, "_journal", [])
+    monkeypatch.setattr(journal, "_entries", [])
     look_up = socket.getaddrinfo
 
     def loopback_only(host, *args, **kwargs):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from aecore import profile
+from aecore import journal
 from aecore.data import load, sample
 
 FOLDER = {"photos": "anything"}
@@ -77,7 +77,7 @@ def test_quick_does_not_touch_the_data_folder(root, monkeypatch):
 
 def test_the_journal_says_sample():
     quick_load("mnist")
-    (fact,) = profile.journal()
+    (fact,) = journal.entries()
     assert (fact["kind"], fact["name"], fact["sample"]) == ("data", "mnist", True)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from aecore import files, profile
+from aecore import config, files, journal
 from aecore.data import DamagedData, DataNotFound, StandInRefused, available, load
 
 PARTS = ("train", "valid", "test")
@@ -187,7 +187,7 @@ def test_a_data_folder_that_cannot_be_written_still_loads(mnist, root, monkeypat
     # Not chmod: the tests may run as root, whom no mode stops.
     monkeypatch.setattr(files.tempfile, "mkstemp", deny)
     with caplog.at_level(logging.INFO, "aecore"):
-        monkeypatch.setattr(profile.log, "propagate", True)
+        monkeypatch.setattr(config.log, "propagate", True)
         assert len(load("mnist").train) == 22
     assert "mnist: no cache written" in caplog.text
     assert not list(root.glob("*.npz"))
@@ -311,7 +311,7 @@ def test_a_stand_in_says_so_in_provenance_name_and_journal(stl10):
     assert splits.provenance.source == "10 balanced classes, 30 images (a stand-in for STL-10)"
     assert splits.provenance.note == "These are other things."
     assert splits.test.name == "stl10-standin-test"
-    assert profile.journal()[0]["stand_in"] is True
+    assert journal.entries()[0]["stand_in"] is True
 
 
 def test_a_stand_in_from_the_cache_still_says_so(stl10):
@@ -489,7 +489,7 @@ def test_the_default_data_folder_is_in_the_home_cache(monkeypatch):
 def test_each_load_is_recorded_once_with_its_fingerprint(mnist):
     splits = load("mnist")
     load("mnist")
-    assert profile.journal() == [
+    assert journal.entries() == [
         {
             "kind": "data",
             "name": "mnist",

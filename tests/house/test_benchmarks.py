@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from aecore import files, profile
+from aecore import files, machine
 from benchmarks import cases, contestants, machine, measure, report, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, check_tasks
@@ -51,7 +51,7 @@ def published(only_real=False):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("number", [0, 1], ids=["one batch of all images", "equal images, a smaller last batch"])
 def test_contestants_end_with_the_same_weights(case, number):
-    task = check_tasks(case, profile.device())[number]
+    task = check_tasks(case, machine.device())[number]
     start, wanted = measure.flat(task.model().state_dict()), trained(CONTESTANTS[FLOOR], task)
     off = {one.name: measure.share_of_way(trained(one, task), wanted, start) for one in HERE}
     assert {"fit", "tutorial loop", "tutorial loop, 2 workers"} <= off.keys()
@@ -101,7 +101,7 @@ def checked(case, *entrants, folder):
     for number, one in enumerate([CONTESTANTS[FLOOR], *entrants]):
         folders[one] = folder / str(number)
         folders[one].mkdir()
-        for task_number, task in enumerate(check_tasks(case, profile.device())):
+        for task_number, task in enumerate(check_tasks(case, machine.device())):
             with worker.full_float32():
                 worker.store_weights(one.prepare(task)(), folders[one] / f"{task_number}.safetensors")
     measure.check_same_work(case, folders)

@@ -1,0 +1,162 @@
+"""One step of training, and what it needs to be fast: the pieces that stand beside the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributed
+from ..inference import check_unchanged
+from ..objectives import Batch, Objective
+from .optimizer import Adam
+from .plan import Plan
+from .state import LOSS
+
+
+class TrainStep:
+    """Forward, loss, gradients, Adam: called with a batch, it changes the weights and returns what the objective gave.
+
+    Args:
+        model, objective: what is trained, and what for.
+        optimizer: over the model's weights.
+        plan: says in which precision the layers compute.
+
+    Attributes:
+        names: what the objective's values are called, in the order in which they come back.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective, optimizer: Adam, plan: Plan) -> None:
+        self.model, self.objective, self.optimizer, self.plan = model, objective, optimizer, plan
+        self.names: tuple[str, ...] = ()
+        self.shared = distributed.world_size() > 1
+
+    def __call__(self, batch: Batch, lr: float | Tensor) -> Tensor:
+        """Do one step on this process's part of a batch; return the values of the whole batch, shape (names,).
+
+        They come back on the device and without their graph. Nothing here reads them.
+        """
+        values, gradients = self._gradients(batch)
+        if self.shared:
+            values, gradients = _summed(values, gradients)
+        self.optimizer.step(gradients, lr)
+        return values
+
+    def _gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
+        weights = self.optimizer.weights
+        if len(batch.x) == 0:  # more processes than images in the last batch
+            return torch.zeros(len(self.names), device=batch.x.device), [torch.zeros_like(weight) for weight in weights]
+        with precision(self.plan, batch.x.device):
+            named = evaluated(self.objective, self.model, batch)
+        self.names = self.names or tuple(named)
+        loss = named[LOSS]
+        values = loss.detach().reshape(1) if len(named) == 1 else torch.stack([v.detach() for v in named.values()])
+        if len(batch.x) < batch.count:  # the mean over a part counts by its size
+            share = len(batch.x) / batch.count
+            loss, values = loss * share, values * share
+        # Asked for directly, gradients need not be cleared before the next step.
+        return values, torch.autograd.grad(loss, weights, materialize_grads=True)
+
+
+class GraphedTrainStep(TrainStep):
+    """The same on an NVIDIA GPU, with a step's kernels recorded once and then started by a single call.
+
+    A small model's kernels take less time than Python needs to start them one by one. Steps that differ from
+    the recorded one, as the smaller last batch of an epoch, are done as `TrainStep` does them.
+    """
+
+    WARM_UP = 3  # steps that PyTorch wants to see before it records one
+
+    def __init__(self, model: nn.Module, objective: Objective, optimizer: Adam, plan: Plan) -> None:
+        super().__init__(model, objective, optimizer, plan)
+        self.seen = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: Batch, lr: float) -> Tensor:
+        """Do one step; what comes back is written over by the next one."""
+        if self.graph is not None and batch.x.shape == self.batch.x.shape:
+            self._fill(batch, lr)
+            self.graph.replay()
+            return self.values
+        self.seen += 1
+        if self.graph is None and self.seen > self.WARM_UP and len(batch.x) == self.plan.batch_size:
+            self._record(batch, lr)
+            return self(batch, lr)
+        return self._on_a_side_stream(batch, lr) if self.graph is None else super().__call__(batch, lr)
+
+    def _fill(self, batch: Batch, lr: float) -> None:
+        # A recorded step reads and writes fixed places, so all that changes is put there before each replay.
+        self.batch.x.copy_(batch.x)
+        self.batch.progress.copy_(batch.progress)
+        if batch.labels is not None:
+            self.batch.labels.copy_(batch.labels)
+        self.lr.fill_(lr)
+
+    def _record(self, batch: Batch, lr: float) -> None:
+        labels = None if batch.labels is None else batch.labels.clone()
+        self.batch = Batch(batch.x.clone(), labels, batch.count, batch.progress.clone())
+        self.lr = torch.tensor(lr, device=batch.x.device)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.values = super().__call__(self.batch, self.lr)
+
+    def _on_a_side_stream(self, batch: Batch, lr: float) -> Tensor:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            values = super().__call__(batch, lr)
+        torch.cuda.current_stream().wait_stream(stream)
+        return values
+
+
+def train_step_for(
+    model: nn.Module, objective: Objective, optimizer: Adam, plan: Plan, device: torch.device
+) -> TrainStep:
+    """Return the step that suits the device.
+
+    Recorded steps are used on one NVIDIA GPU where `AECORE_CUDA_GRAPHS=1` asks for them: they have not
+    been measured yet, so they are off.
+    """
+    wanted = os.environ.get("AECORE_CUDA_GRAPHS", "0") not in ("", "0")
+    graphed = wanted and device.type == "cuda" and distributed.world_size() == 1
+    return (GraphedTrainStep if graphed else TrainStep)(model, objective, optimizer, plan)
+
+
+def evaluated(objective: Objective, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return what an objective gives for a batch.
+
+    Raises:
+        ValueError: it is no dict with a scalar tensor called "loss", or the model has written into the images.
+    """
+    version = batch.x._version
+    named = objective(model, batch)
+    check_unchanged(batch.x, version, f"model: {type(model).__name__}")
+    if not isinstance(named, dict) or not isinstance(named.get(LOSS), Tensor) or named[LOSS].ndim:
+        raise ValueError(
+            f"objective: wanted {type(objective).__name__} to return scalar tensors in a dict, one called {LOSS!r}, "
+            f"got {sorted(named) if isinstance(named, dict) else type(named).__name__}"
+        )
+    return named
+
+
+def precision(plan: Plan, device: torch.device) -> contextlib.AbstractContextManager:
+    """Return the context in which a model's layers compute under `plan`."""
+    if plan.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def memory_format(model: nn.Module) -> torch.memory_format:
+    """Channels last for convolutional models: bfloat16 convolutions ran 1.9 times as fast with it on a CPU."""
+    has_convolution = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
+    return torch.channels_last if has_convolution else torch.preserve_format
+
+
+def _summed(values: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return the sums over all processes, sent as one message: many small ones would wait for each other."""
+    flat = distributed.all_reduce_sum(torch.cat([values, *(gradient.flatten() for gradient in gradients)]))
+    parts = flat[len(values) :].split([gradient.numel() for gradient in gradients])
+    return flat[: len(values)], [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
