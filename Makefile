@@ -12,10 +12,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 
 # What runs here must not read or write a reader's own data and runs, nor any in the home folder.
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT INT TERM && \
-	env -u AECORE_RETRAIN -u AECORE_JOURNAL AECORE_PROFILE=quick AECORE_PROGRESS=0 \
+	env -u AECORE_RETRAIN -u AECORE_JOURNAL AECORE_PROFILE=quick AECORE_PROGRESS=0 OMP_NUM_THREADS=1 \
 	AECORE_DATA="$$scratch/data" AECORE_RUNS="$$scratch/runs"
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
+# Two workers with a thread each, a file at a time: what two cores can do. `make test WORKERS=8` on a larger machine.
+WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist loadfile
 NOTEBOOKS = $(wildcard chapters/*.ipynb)
+# The limit of a cell is a guard against one that hangs. After a timeout nbval expects the later cells of the notebook to
+# fail; where that were strict, each that does not would be reported, and hide the one that timed out.
+NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o xfail_strict=false
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab campaign bench clean
@@ -54,13 +60,13 @@ lint: $(READY)  ## ruff, on the package, the tools, the tests and the chapters' 
 	$(BIN)/ruff check --no-cache .
 
 test-package: $(READY)  ## tests of the package and of the book's source
-	$(SCRATCH) $(PYTEST) tests --ignore=tests/pages
+	$(SCRATCH) $(PYTEST) $(PARALLEL) tests --ignore=tests/pages
 
 test-chapters: $(READY)  ## run every chapter with nbval under the quick profile
 ifeq ($(NOTEBOOKS),)
 	@echo "There is no chapter to run yet."
 else
-	$(SCRATCH) JUPYTER_PREFER_ENV_PATH=1 $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(NOTEBOOKS)
+	$(SCRATCH) JUPYTER_PREFER_ENV_PATH=1 $(PYTEST) $(PARALLEL) $(NBVAL) $(NOTEBOOKS)
 endif
 
 test-pages: $(READY)  ## check the built HTML (after make book)
