@@ -95,7 +95,7 @@ def class_name(images: Images, label: int) -> str:
     return images.classes[label] if label < len(images.classes) else str(label)
 
 
-def one_of_each(images: Images, count: int) -> Images:
+def one_of_each(images: Images, count: int = 10) -> Images:
     """Return the first image of each class, at most `count`; of a set that is no larger than that, all.
 
     The classes come in their order; without labels the first images are taken.

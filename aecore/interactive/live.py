@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ..data.images import Images
-from .coder import USED, Coder, class_name, one_of_each
-from .sheet import data_uri, png, to_bytes
+from .coder import USED, Coder, names_of, one_of_each
+from .sprite import data_uri, png, to_bytes
 
 # Beyond so many values a reader moves no single one with sense.
 MOST_SLIDERS = 64
-_EDGE = 224  # pixels that the picture is wide on the screen
+_WIDTH = 224  # pixels that the picture is wide on the screen
 
 
 def wanted() -> str:
@@ -65,12 +64,12 @@ class Panel:
 
         self.coder = coder
         images = images[:USED]
-        examples = one_of_each(images, 10)
+        examples = one_of_each(images)
         all_codes = coder.encode(images)
         self.codes, self.mean = coder.encode(examples), all_codes.mean(0)
         self.picture = widgets.HTML()  # and not Image, which has no alt text and would blur what it enlarges
-        names = [_example(examples, i) for i in range(len(examples))]
-        self.example = widgets.Dropdown(options=[("–", None), *((n, i) for i, n in enumerate(names))])
+        names = enumerate(names_of(examples))
+        self.example = widgets.Dropdown(options=[("–", None), *((name, i) for i, name in names)])
         self.example.description = "start from"
         self.back = widgets.Button(description="mean code", tooltip="set every value to its mean over the images")
         self.sliders = self._sliders(all_codes) if coder.size <= MOST_SLIDERS else []
@@ -134,28 +133,8 @@ class Panel:
         content = png(to_bytes(self.coder.decode(code[None]))[0])
         self.picture.value = (
             f'<img src="{data_uri(content)}" alt="the image that the model decodes from the code at the sliders" '
-            f'style="image-rendering: pixelated; width: {_EDGE}px; max-width: none">'
+            f'style="image-rendering: pixelated; width: {_WIDTH}px; max-width: none">'
         )
-
-
-def panel(coder: Coder, images: Images):
-    """Return the controls of one model, ready to be displayed."""
-    return Panel(coder, images).box
-
-
-def panels(coders: Mapping[int, Coder], images: Images):
-    """Return the controls of several models, by code size, with a list to choose the size from."""
-    import ipywidgets as widgets
-
-    boxes = [panel(coder, images) for coder in coders.values()]
-    choice = widgets.Dropdown(options=[(str(size), i) for i, size in enumerate(coders)], description="code size")
-    stack = widgets.VBox([boxes[0]])
-    choice.observe(lambda change: setattr(stack, "children", (boxes[change["new"]],)), names="value")
-    return widgets.VBox([choice, stack])
-
-
-def _example(images: Images, i: int) -> str:
-    return f"image {i + 1}" if images.labels is None else f"image of class {class_name(images, int(images.labels[i]))}"
 
 
 def _below(number: int) -> str:

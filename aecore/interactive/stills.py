@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .sheet import data_uri
+from .sprite import data_uri, png
 
 _WIDTH = 640  # pixels of the whole picture
 _DPI = 100
@@ -20,12 +21,13 @@ def rows(named: Mapping[str, Tensor], below: Sequence[str] = (), xlabel: str = "
     """Return rows of pictures, each under its name, as an address.
 
     Args:
-        named: for each name pictures (N, C, H, W) of bytes, in all rows equally many.
+        named: for each name pictures (N, C, H, W) of bytes; N may differ between the rows.
         below: words under the pictures of the last row, or none.
         xlabel: what these words are.
     """
-    count, _, height, width = next(iter(named.values())).shape
-    cell = (_WIDTH - (count + 1) * _GAP) / count
+    count = max(map(len, named.values()))
+    height, width = next(iter(named.values())).shape[2:]
+    cell = min(2 * _WIDTH / 5, (_WIDTH - (count + 1) * _GAP) / count)
     tall = cell * height / width
     page = _Page(_WIDTH, len(named) * (_LINE + tall + _GAP) + (bool(below) + bool(xlabel)) * _LINE + _GAP)
     top = 0.0
@@ -71,7 +73,7 @@ class _Page:
     """White paper of so many pixels; places count from its upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width / _DPI, height / _DPI), layout="none")
+        self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="none", facecolor="white")
         # One pair of axes for all pictures, with pixels as its unit: a pair for each would take ten times as long.
         self.axis = self.figure.add_axes((0, 0, 1, 1))
         self.axis.set_axis_off()
@@ -89,7 +91,8 @@ class _Page:
 
     def address(self) -> str:
         self.axis.set(**self.limits)  # last, since each picture moves them
-        stream = io.BytesIO()
-        # Without the name of Matplotlib's version, which would change the bytes.
-        self.figure.savefig(stream, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
-        return data_uri(stream.getvalue())
+        canvas = FigureCanvasAgg(self.figure)
+        canvas.draw()
+        paper = torch.tensor(canvas.buffer_rgba())[..., :3].permute(2, 0, 1)
+        is_grey = bool((paper == paper[:1]).all())
+        return data_uri(png(paper[:1] if is_grey else paper))  # one channel takes half the bytes of three

@@ -14,7 +14,7 @@ from ..runs import Run
 from . import live, stills
 from .coder import USED, Coder, class_name, finite
 from .page import Figure, write
-from .sheet import MAX_BYTES, data_uri, fitted, png, sheet, to_bytes
+from .sprite import MAX_BYTES, finest, sprite, to_bytes
 
 _STEPS_OF_A_LINE = (21, 31, 41, 61, 81, 121)
 _STEPS_OF_A_PLANE = tuple(range(9, 33, 2))
@@ -55,13 +55,13 @@ def code(
 
     still = functools.cache(lambda shrink: _still(space, coder, shrink))
 
-    def build(steps: int, shrink: int) -> str:
+    def page(steps: int, shrink: int) -> str:
         lines = [_axis_values(low, high, steps) for low, high in space.ranges]
         pictures = to_bytes(coder.decode(space.grid(lines)), shrink)
         return write(_data(space, used, lines, pictures), still(shrink), alt, caption)
 
     counts = _STEPS_OF_A_LINE if space.dimensions == 1 else _STEPS_OF_A_PLANE
-    return Figure(fitted(build, counts, max_bytes), alt, lambda: live.panel(coder, used))
+    return Figure(finest(page, counts, max_bytes), alt, lambda: live.Panel(coder, used).box)
 
 
 @dataclass
@@ -138,17 +138,13 @@ def _axis_values(low: float, high: float, steps: int) -> list[float]:
 
 def _data(space: _Space, images: Images, lines: list[list[float]], pictures: Tensor) -> dict:
     """Return what figure.js needs; its comments say what each part is."""
-    whole, columns = sheet(pictures)
     where = (" (left to right)", " (down to up)") if space.dimensions == 2 else ("",)
     kind = "code value " if space.share is None else ""
     return {
         "kind": "code",
         "title": "Move a code and see its picture",
         "hint": _hint(space),
-        "sheet": data_uri(png(whole)),
-        "columns": columns,
-        "width": pictures.shape[3],
-        "height": pictures.shape[2],
+        **sprite(pictures),
         "axes": [
             {"name": name, "label": kind + name + place, "values": line, "digits": _digits(*ends)}
             for name, place, line, ends in zip(space.names, where, lines, space.ranges, strict=True)
