@@ -16,6 +16,8 @@ function aecoreFigure(key, data, css) {
       const figure = { code: codeFigure, slider: sliderFigure }[data.kind](sprite);
       // A shadow root takes the place of the still picture, and keeps the page's style sheets out.
       place.attachShadow({ mode: "open" }).append(style, figure);
+      figure.style.setProperty("--smallest", `${Math.max(54, Math.min(150, data.width))}px`);
+      figure.style.setProperty("--largest", `${Math.max(200, Math.min(320, 2 * data.width))}px`);
     };
     sprite.src = data.sprite;
   }
@@ -114,17 +116,15 @@ function aecoreFigure(key, data, css) {
     show();
     const parts = [element("div", { className: "choices" }, ...choices), one.row];
     if (single) {
-      const large = [...fixed, ...moving].map((picture, i) => {
-        const name = [...(fixed.length ? ["original"] : []), ...rows][i];
-        return element("div", {}, element("div", { className: "name" }, name), picture);
-      });
+      const names = fixed.length ? ["original", ...rows] : rows;
+      const large = [...fixed, ...moving].map((picture, i) => element("div", {}, element("div", { className: "name" }, names[i]), picture));
       const strip = element("div", { className: "strip" }, ...strips, frame);
       drag(strip, strip, ([x]) => move(Math.min(labels.length - 1, Math.max(0, Math.floor(x * labels.length)))));
-      parts.splice(1, 0, element("div", { className: "large" }, ...large));
+      parts.splice(1, 0, side("large", large));
       parts.push(strip);
     } else {
       const columns = data.names.map((_, i) => element("div", {}, ...fixed.slice(i, i + 1), ...rows.map((_, r) => moving[r * count + i])));
-      parts.push(ticks(labels), element("div", { className: "columns" }, ...columns));
+      parts.push(ticks(labels), side("columns", columns));
     }
     return group(...parts, said);
   }
@@ -178,6 +178,13 @@ function aecoreFigure(key, data, css) {
       value.value = words;
     };
     return { row, set };
+  }
+
+  // Pictures side by side, none of them larger than is good for few.
+  function side(className, parts) {
+    const box = element("div", { className }, ...parts);
+    box.style.maxWidth = `calc(${parts.length} * (var(--largest) + 1rem))`;
+    return box;
   }
 
   // The positions below a slider: all of them where there is room, else the first and the last.

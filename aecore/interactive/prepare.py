@@ -74,4 +74,4 @@ def walks(model: nn.Module | Run, images: Images, steps: int = 11) -> Menus:
 
 def _positions(labels: list[str], walk: Tensor, faded: Tensor) -> dict[str, dict[str, Tensor]]:
     rows = zip(labels, walk.split(1), faded.split(1), strict=True)
-    return {label: {"codes mixed, then decoded": code, "pixels mixed": pixels} for label, code, pixels in rows}
+    return {label: {"codes mixed and decoded": code, "pixels mixed": pixels} for label, code, pixels in rows}

@@ -82,6 +82,6 @@ def finest(page: Callable[[int, int], str], counts: Sequence[int], max_bytes: in
         if fitting:
             return made(counts[fitting - 1], shrink)
     raise ValueError(
-        f"max_bytes: the smallest figure of these images has {len(made(counts[0], shrink).encode()):,} bytes, more than "
-        f"{max_bytes:,}. Give fewer or smaller images, or allow more bytes."
+        f"max_bytes: the smallest figure of these images has {len(made(counts[0], shrink).encode()):,} bytes, "
+        f"more than {max_bytes:,}. Give fewer or smaller images, or allow more bytes."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -93,6 +94,6 @@ class _Page:
         self.axis.set(**self.limits)  # last, since each picture moves them
         canvas = FigureCanvasAgg(self.figure)
         canvas.draw()
-        paper = torch.tensor(canvas.buffer_rgba())[..., :3].permute(2, 0, 1)
+        paper = torch.from_numpy(np.array(canvas.buffer_rgba()))[..., :3].permute(2, 0, 1)
         is_grey = bool((paper == paper[:1]).all())
         return data_uri(png(paper[:1] if is_grey else paper))  # one channel takes half the bytes of three
