@@ -14,7 +14,7 @@ stored in the output, and a script that loads nothing shows them.
 """
 
 from .code_figure import code
-from .coder import one_of_each
+from .examples import one_of_each
 from .page import Figure
 from .prepare import reconstructions, walks
 from .slider_figure import Menus, Position, slider

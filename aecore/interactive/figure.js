@@ -28,7 +28,7 @@ function aecoreFigure(key, data, css) {
   function codeFigure(sprite) {
     const at = [...data.start];
     const picture = canvas();
-    const said = status();
+    const status = statusLine();
     const sliders = data.axes.map((axis, d) => slider(axis.label, axis.values.length, at[d], (step) => move(d, step)));
     const plot = data.axes.length === 2 ? plane(moveTo) : rows(moveTo);
 
@@ -47,7 +47,7 @@ function aecoreFigure(key, data, css) {
       draw(picture, sprite, at[0] + (at.length === 2 ? at[1] * data.axes[0].values.length : 0));
       const where = data.axes.map((axis, d) => `${axis.name} = ${words[d]}`).join(", ");
       describe(picture, `image decoded from the code ${where}`);
-      said.value = closest();
+      status.value = closest();
     }
     function closest() {
       if (data.classes.length < 2) return "";
@@ -57,7 +57,7 @@ function aecoreFigure(key, data, css) {
       return `Of the mean codes of the classes, that of “${nearest.name}” is closest.`;
     }
 
-    const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, said);
+    const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, status);
     const first = sliders[0].row;
     const boxed = data.axes.length === 2
       ? [plot.box, first, sliders[1].row]
@@ -83,7 +83,7 @@ function aecoreFigure(key, data, css) {
     const moving = data.views[0][0].map(() => canvas());
     const strips = single ? rows.map(() => canvas(labels.length)) : [];
     const frame = element("div", { className: "frame" });
-    const said = status();
+    const status = statusLine();
     const choices = menus.map((menu, m) => select(menu.name, menu.options, chosen[m], (i) => { chosen[m] = i; show(); }));
     const one = slider(data.value_name, labels.length, at, move);
 
@@ -107,7 +107,7 @@ function aecoreFigure(key, data, css) {
       frame.style.width = `${100 / labels.length}%`;
       frame.style.left = `${(100 * at) / labels.length}%`;
       one.set(at, labels[at]);
-      said.value = `${where}. ${data.notes[combination][at]}`;
+      status.value = `${where}. ${data.notes[combination][at]}`;
     }
     function named(row, i) {
       return single ? row : `${row} of ${data.names[i]}`;
@@ -126,7 +126,7 @@ function aecoreFigure(key, data, css) {
       const columns = data.names.map((_, i) => element("div", {}, ...fixed.slice(i, i + 1), ...rows.map((_, r) => moving[r * count + i])));
       parts.push(ticks(labels), side("columns", columns));
     }
-    return group(...parts, said);
+    return group(...parts, status);
   }
 
   // ---- what they are built from ----
@@ -243,8 +243,8 @@ function aecoreFigure(key, data, css) {
   }
 
   // What has changed, in words, which a screen reader speaks.
-  function status() {
-    return element("output", { className: "said", "aria-live": "polite" });
+  function statusLine() {
+    return element("output", { className: "status", "aria-live": "polite" });
   }
 
   // Draw picture number `index` of the sprite; `place` counts pictures from the left edge of the canvas.

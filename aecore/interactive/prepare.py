@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..data.images import Images
 from ..runs import Run
-from .coder import Coder, finite, names_of
+from .examples import names_of
+from .flat import FlatAutoencoder, finite
 from .slider_figure import Menus
 
 
@@ -30,8 +31,8 @@ def reconstructions(models: Mapping[object, nn.Module | Run], images: Images) ->
     """
     if not isinstance(models, Mapping):
         raise TypeError(f"models: wanted a mapping {{label: model}}, got {type(models).__name__}")
-    coders = {str(label): Coder(model, images, f"models[{label!r}]") for label, model in models.items()}
-    return {label: coder.decode(coder.encode(images)) for label, coder in coders.items()}
+    flat = {str(label): FlatAutoencoder(model, images, f"models[{label!r}]") for label, model in models.items()}
+    return {label: model.decode(model.encode(images)) for label, model in flat.items()}
 
 
 def walks(model: nn.Module | Run, images: Images, steps: int = 11) -> Menus:
@@ -53,18 +54,18 @@ def walks(model: nn.Module | Run, images: Images, steps: int = 11) -> Menus:
         TypeError: `model` is no autoencoder, or `images` are no `Images`.
         ValueError: the shapes do not fit, a code is not finite, or there are fewer than two images or steps.
     """
-    coder = Coder(model, images)
+    flat = FlatAutoencoder(model, images)
     if len(images) < 2:
         raise ValueError(f"images: wanted at least two to walk between, got {len(images)}")
     if not isinstance(steps, int) or not 2 <= steps <= 101:
         raise ValueError(f"steps: wanted a whole number from 2 to 101, got {steps!r}")
-    codes, x, names = finite(coder.encode(images)), images.floats(), names_of(images)
+    codes, x, names = finite(flat.encode(images)), images.floats(), names_of(images)
     shares = torch.linspace(0, 1, steps)
     labels = [f"{share:.0%}".replace("%", " %") for share in shares.tolist()]
-    decoded = coder.decode(codes)
+    decoded = flat.decode(codes)
     views = dict.fromkeys(product(names, names))  # in the order of the menus
     for (a, first), (b, second) in combinations_with_replacement(enumerate(names), 2):
-        between = coder.decode(torch.lerp(codes[a], codes[b], shares[1:-1, None])) if steps > 2 else decoded[:0]
+        between = flat.decode(torch.lerp(codes[a], codes[b], shares[1:-1, None])) if steps > 2 else decoded[:0]
         walk = torch.cat([decoded[a : a + 1], between, decoded[b : b + 1]])
         faded = torch.lerp(x[a], x[b], shares[:, None, None, None])
         views[first, second] = _positions(labels, walk, faded)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.images import Images
 from . import stills
-from .coder import names_of
+from .examples import names_of
 from .page import Figure, write
 from .sprite import MAX_BYTES, distinct, finest, sprite, to_bytes
 
@@ -210,7 +210,8 @@ class _Slides:
     def still(self, shrink: int) -> str:
         """Return the still picture of some positions, evenly spread, at the menus' first choice."""
         view = self.pictures[self.menus.combinations().index(self.menus.first())]
-        chosen = _spread(len(self.labels), _COLUMNS_OF_A_STILL if self.is_single else _ROWS_OF_A_STILL)
+        most = _COLUMNS_OF_A_STILL if self.is_single else max(2, _ROWS_OF_A_STILL // len(self.rows))
+        chosen = _spread(len(self.labels), most)
         original = {} if self.originals is None else {"original": to_bytes(self.originals, shrink)}
         if self.is_single:
             rows = {name: to_bytes(view[chosen, r, 0], shrink) for r, name in enumerate(self.rows)}

@@ -16,7 +16,8 @@ from torch import nn
 
 import aecore as ae
 from aecore.data import Images
-from aecore.interactive import coder, live, sprite
+from aecore.interactive import live, sprite
+from aecore.interactive.flat import FlatAutoencoder
 from aecore.models import ConvAutoencoder, DenseAutoencoder, draw_weights
 from aecore.training import History, Plan
 
@@ -555,7 +556,7 @@ class TestPanel:
 
     def panel(self, images, code_size=2):
         self.model = make(code_size)
-        return live.Panel(coder.Coder(self.model, images), images)
+        return live.Panel(FlatAutoencoder(self.model, images), images)
 
     def shown(self, panel):
         """Return the picture that the controls show."""
@@ -579,45 +580,45 @@ class TestPanel:
 
     def test_begins_anew_from_the_code_of_an_example(self, images):
         panel = self.panel(images, 10)
-        panel.example.value = 1
+        panel.start.value = 2
         code = self.model.encode(images[1:2].floats())
         assert [slider.value for slider in panel.sliders] == pytest.approx(code[0].tolist(), rel=1e-6)
         assert_same_picture(self.shown(panel), self.model.decode(code)[0])
 
     def test_names_its_examples(self, images):
-        assert [name for name, _ in self.panel(images).example.options][1:] == [
-            "ant", "bee", "cat",
+        assert [name for name, _ in self.panel(images).start.options][1:] == [
+            "mean code", "ant", "bee", "cat",
         ]  # fmt: skip
 
     def test_an_example_can_be_chosen_again_after_a_slider_was_moved(self, images):
         panel = self.panel(images)
-        panel.example.value = 1
+        panel.start.value = 2
         before = panel.picture.value
         panel.sliders[0].value = panel.sliders[0].max
-        panel.example.value = 1
+        panel.start.value = 2
         assert panel.picture.value == before
 
     def test_goes_back_to_the_mean_code(self, images):
         panel = self.panel(images)
         before = panel.picture.value
-        panel.example.value = 2
+        panel.start.value = 2
         assert panel.picture.value != before
-        panel.back.click()
-        assert (panel.picture.value, panel.example.value) == (before, None)
+        panel.start.value = 0
+        assert panel.picture.value == before
 
     def test_draws_once_when_all_values_change(self, images, monkeypatch):
         panel, drawn = self.panel(images, 10), []
-        monkeypatch.setattr(panel.coder, "decode", lambda code: drawn.append(1) or self.model.decode(code).detach())
-        panel.example.value = 0
+        monkeypatch.setattr(panel.model, "decode", lambda code: drawn.append(1) or self.model.decode(code).detach())
+        panel.start.value = 1
         assert len(drawn) == 1
 
     def test_of_a_code_too_long_for_sliders_still_shows_examples(self, noise):
         model = ConvAutoencoder((1, 8, 8), 64)
         wide = DenseAutoencoder((1, 16, 16), 65)
-        assert len(live.Panel(coder.Coder(model, noise(9, 1, 8, 8)), noise(9, 1, 8, 8)).sliders) == model.code_size
-        panel = live.Panel(coder.Coder(wide, noise(9, 1, 16, 16)), noise(9, 1, 16, 16))
+        assert len(live.Panel(FlatAutoencoder(model, noise(9, 1, 8, 8)), noise(9, 1, 8, 8)).sliders) == model.code_size
+        panel = live.Panel(FlatAutoencoder(wide, noise(9, 1, 16, 16)), noise(9, 1, 16, 16))
         before = panel.picture.value
-        panel.example.value = 0
+        panel.start.value = 1
         assert panel.sliders == []
         assert panel.picture.value != before
 
