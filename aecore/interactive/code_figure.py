@@ -74,7 +74,7 @@ class _Space:
         directions: one code for each axis, shape (dimensions, size).
         coordinates: of the images' codes along the axes, shape (N, dimensions).
         ranges: lowest and highest value of each axis.
-        explained: share of the codes' variance that lies in the plane; None where the axes are the code values themselves.
+        explained: share of the codes' variance that lies in the plane; None where the axes are the code values.
     """
 
     origin: Tensor

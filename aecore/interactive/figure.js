@@ -30,7 +30,7 @@ function aecoreFigure(key, data, css) {
     const picture = canvas();
     const status = statusLine();
     const sliders = data.axes.map((axis, d) => slider(axis.label, axis.values.length, at[d], (step) => move(d, step)));
-    const plot = data.axes.length === 2 ? plane(moveTo) : rows(moveTo);
+    const plot = data.axes.length === 2 ? plane(moveTo) : classRows(moveTo);
 
     function moveTo(fractions) {
       fractions.forEach((fraction, d) => (at[d] = nearestStep(fraction, data.axes[d].values.length)));
@@ -72,7 +72,7 @@ function aecoreFigure(key, data, css) {
     const { rows, labels, menus, originals } = data;
     const count = data.names.length;
     const single = count === 1; // one picture in a row is shown large, and all positions in a strip below the slider
-    const chosen = [...data.chosen];
+    const chosen = menus.map((menu) => menu.start);
     let at = data.start;
 
     const fixed = originals.map((index, i) => {
@@ -147,7 +147,7 @@ function aecoreFigure(key, data, css) {
   }
 
   // The line of one code value, once for each class: a stroke for each image.
-  function rows(moveTo) {
+  function classRows(moveTo) {
     const count = Math.max(1, data.classes.length);
     const strokes = data.points.map(([x, c]) => {
       const stroke = spot("dot", fraction(x, 0), 0, { background: colour(c) });

@@ -169,7 +169,7 @@ class _Slides:
     def alt(self) -> str:
         """Return what the figure shows, in a sentence or two."""
         labels = ", ".join(self.labels) if len(self.labels) <= 8 else f"{self.labels[0]} to {self.labels[-1]}"
-        chosen = ", ".join(map(" ".join, zip(self.menus.names, self.menus.first(), strict=True)))
+        chosen = ", ".join(" ".join(pair) for pair in zip(self.menus.names, self.menus.first(), strict=True))
         what = "" if self.is_single else f" of {len(self.names)} pictures"
         shown = f"Rows{what}: {', '.join(self.all_rows)}; by {self.value_name}: {labels}."
         return shown + (f" Chosen: {chosen}." if chosen else "")
@@ -179,7 +179,7 @@ class _Slides:
         originals = self.pictures[0, 0, 0, :0] if self.originals is None else self.originals
         pictures, index = distinct(to_bytes(torch.cat([originals, self.pictures.flatten(0, 3)]), shrink))
         views = torch.tensor(index[len(originals) :]).reshape(*self.pictures.shape[:2], -1)
-        first = zip(self.menus.options(), self.menus.first(), strict=True)
+        menus = zip(self.menus.names, self.menus.options(), self.menus.first(), strict=True)
         return {
             "kind": "slider",
             "title": f"Pictures by {self.value_name}",
@@ -192,11 +192,7 @@ class _Slides:
             "names": self.names,
             "value_name": self.value_name,
             "labels": self.labels,
-            "menus": [
-                {"name": name, "options": options}
-                for name, options in zip(self.menus.names, self.menus.options(), strict=True)
-            ],
-            "chosen": [options.index(choice) for options, choice in first],
+            "menus": [{"name": name, "options": all_, "start": all_.index(first)} for name, all_, first in menus],
             "start": len(self.labels) // 2 if self.is_single else 0,
         }
 

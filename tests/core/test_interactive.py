@@ -362,8 +362,10 @@ class TestSlider:
         menus = INTERACTIVE.Menus(("from", "to"), views, start=("b", "x"))
         figure = INTERACTIVE.slider(menus, value_name="share")
         data = data_of(figure)
-        assert data["menus"] == [{"name": "from", "options": ["a", "b"]}, {"name": "to", "options": ["x", "y"]}]
-        assert data["chosen"] == [1, 0]
+        assert data["menus"] == [
+            {"name": "from", "options": ["a", "b"], "start": 1},
+            {"name": "to", "options": ["x", "y"], "start": 0},
+        ]
         for i, pair in enumerate([("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]):  # the last menu runs fastest
             assert_same_picture(at(figure, 2, i)[0], views[pair]["2 %"][0])
 
