@@ -107,7 +107,7 @@ function aecoreFigure(key, data, css) {
       frame.style.width = `${100 / labels.length}%`;
       frame.style.left = `${(100 * at) / labels.length}%`;
       one.set(at, labels[at]);
-      status.value = `${where}. ${data.notes[combination][at]}`;
+      status.value = `${where}. ${data.notes[combination][at]}`.trim();
     }
     function named(row, i) {
       return single ? row : `${row} of ${data.names[i]}`;

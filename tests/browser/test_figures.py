@@ -331,7 +331,7 @@ def test_menus_stand_in_the_words_of_their_pictures(all_figures):
     choose(all_figures, "to", "ant")
     press(all_figures, "walk", "End")
     said = "from bee, to ant, share of the second image: 100 %"
-    assert place(all_figures, "walk").locator("output[aria-live=polite]").text_content() == f"{said}. "
+    assert place(all_figures, "walk").locator("output[aria-live=polite]").text_content() == f"{said}."
     assert place(all_figures, "walk").get_by_role("img", name=f"pixels mixed, {said}").count() == 1
 
 
