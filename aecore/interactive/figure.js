@@ -1,5 +1,5 @@
 // A figure that a reader moves. All pictures were decoded when the page was made and lie side by side in one image,
-// the sheet; this script only chooses which of them to show. It needs nothing else: no library, no network, no kernel.
+// the sprite; this script only chooses which of them to show. It needs nothing else: no library, no network, no kernel.
 //
 // `key` names the figure's place in the page (data-aecore="…"), `data` says what it shows, `css` how it looks.
 function aecoreFigure(key, data, css) {
@@ -9,26 +9,28 @@ function aecoreFigure(key, data, css) {
   // The same figure may stand on a page twice, with two scripts: each place is taken once, by whichever comes first.
   for (const place of document.querySelectorAll(`[data-aecore="${key}"]:not([data-moves])`)) {
     place.dataset.moves = "";
-    const sheet = new Image();
-    sheet.onload = () => {
+    const sprite = new Image();
+    sprite.onload = () => {
       const style = document.createElement("style");
       style.textContent = css;
-      const figure = { code: codeFigure, sizes: sizesFigure, walk: walkFigure }[data.kind](sheet);
+      const figure = { code: codeFigure, slider: sliderFigure }[data.kind](sprite);
       // A shadow root takes the place of the still picture, and keeps the page's style sheets out.
       place.attachShadow({ mode: "open" }).append(style, figure);
+      figure.style.setProperty("--smallest", `${Math.max(54, Math.min(150, data.width))}px`);
+      figure.style.setProperty("--largest", `${Math.max(200, Math.min(320, 2 * data.width))}px`);
     };
-    sheet.src = data.sheet;
+    sprite.src = data.sprite;
   }
 
-  // ---- the three figures ----
+  // ---- the two figures ----
 
   // One or two code values: the picture that belongs to them, and where the codes of real images lie.
-  function codeFigure(sheet) {
+  function codeFigure(sprite) {
     const at = [...data.start];
     const picture = canvas();
-    const said = element("output", { className: "said", "aria-live": "polite" });
+    const status = statusLine();
     const sliders = data.axes.map((axis, d) => slider(axis.label, axis.values.length, at[d], (step) => move(d, step)));
-    const plot = data.axes.length === 2 ? plane(moveTo) : rows(moveTo);
+    const plot = data.axes.length === 2 ? plane(moveTo) : classRows(moveTo);
 
     function moveTo(fractions) {
       fractions.forEach((fraction, d) => (at[d] = nearestStep(fraction, data.axes[d].values.length)));
@@ -42,10 +44,10 @@ function aecoreFigure(key, data, css) {
       const words = data.axes.map((axis, d) => number(axis.values[at[d]], axis.digits));
       sliders.forEach((one, d) => one.set(at[d], words[d]));
       plot.set(at.map((step, d) => step / (data.axes[d].values.length - 1)));
-      draw(picture, sheet, at[0] + (at.length === 2 ? at[1] * data.axes[0].values.length : 0));
+      draw(picture, sprite, at[0] + (at.length === 2 ? at[1] * data.axes[0].values.length : 0));
       const where = data.axes.map((axis, d) => `${axis.name} = ${words[d]}`).join(", ");
       describe(picture, `image decoded from the code ${where}`);
-      said.value = closest();
+      status.value = closest();
     }
     function closest() {
       if (data.classes.length < 2) return "";
@@ -55,7 +57,7 @@ function aecoreFigure(key, data, css) {
       return `Of the mean codes of the classes, that of “${nearest.name}” is closest.`;
     }
 
-    const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, said);
+    const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, status);
     const first = sliders[0].row;
     const boxed = data.axes.length === 2
       ? [plot.box, first, sliders[1].row]
@@ -65,85 +67,66 @@ function aecoreFigure(key, data, css) {
     return group(element("div", { className: "stage" }, left, right));
   }
 
-  // The same images from codes of several sizes.
-  function sizesFigure(sheet) {
-    const count = data.count;
-    const pairs = Array.from({ length: count }, (_, i) => {
-      const original = canvas();
-      draw(original, sheet, i);
-      describe(original, `original ${data.names[i]}`);
-      return { original, copy: canvas() };
+  // Prepared pictures: a slider through their positions, menus, and the originals above where there are any.
+  function sliderFigure(sprite) {
+    const { rows, labels, menus, originals } = data;
+    const count = data.names.length;
+    const single = count === 1; // one picture in a row is shown large, and all positions in a strip below the slider
+    const chosen = menus.map((menu) => menu.start);
+    let at = data.start;
+
+    const fixed = originals.map((index, i) => {
+      const picture = canvas();
+      draw(picture, sprite, index);
+      return describe(picture, named("original", i));
     });
-    const said = element("output", { className: "said", "aria-live": "polite" });
-    const one = slider("values in the code", data.sizes.length, data.start, show);
-    const ticks = element("div", { className: "ticks", "aria-hidden": "true" }, ...data.sizes.map((size) => element("span", {}, `${size}`)));
-
-    function show(step) {
-      one.set(step, `${data.sizes[step]}`);
-      pairs.forEach((pair, i) => {
-        draw(pair.copy, sheet, count * (step + 1) + i);
-        describe(pair.copy, `${data.names[i]} from ${data.sizes[step]} code values`);
-      });
-      said.value = data.said[step];
-    }
-    show(data.start);
-    const grid = pairs.map((pair) => element("div", {}, pair.original, pair.copy));
-    return group(one.row, ticks, element("div", { className: "pairs" }, ...grid), said);
-  }
-
-  // From one image to another: mixed codes, decoded, and below them mixed pixels.
-  function walkFigure(sheet) {
-    const at = { from: data.start, to: data.end, step: (data.steps - 1) >> 1 };
-    const [codes, pixels, codeFilm, pixelFilm] = [canvas(), canvas(), canvas(data.steps), canvas(data.steps)];
+    const moving = data.views[0][0].map(() => canvas());
+    const strips = single ? rows.map(() => canvas(labels.length)) : [];
     const frame = element("div", { className: "frame" });
-    const said = element("output", { className: "said", "aria-live": "polite" });
-    const choices = element("div", { className: "choices" },
-      select("from", data.names, at.from, (i) => { at.from = i; show(); }),
-      select("to", data.names, at.to, (i) => { at.to = i; show(); }));
-    const one = slider("share of the second image", data.steps, at.step, (step) => { at.step = step; show(); });
+    const status = statusLine();
+    const choices = menus.map((menu, m) => select(menu.name, menu.options, chosen[m], (i) => { chosen[m] = i; show(); }));
+    const one = slider(data.value_name, labels.length, at, move);
 
+    function move(position) {
+      at = position;
+      show();
+    }
     function show() {
-      const share = at.step / (data.steps - 1);
-      for (let step = 0; step < data.steps; step++) {
-        draw(codeFilm, sheet, mixedCode(step), step);
-        crossFade(pixelFilm, sheet, step / (data.steps - 1), step);
-      }
-      draw(codes, sheet, mixedCode(at.step));
-      crossFade(pixels, sheet, share, 0);
-      frame.style.width = `${100 / data.steps}%`;
-      frame.style.left = `${(100 * at.step) / data.steps}%`;
-      const percent = `${Math.round(100 * share)} %`;
-      one.set(at.step, percent);
-      const ends = `${data.names[at.from]} to ${data.names[at.to]}`;
-      describe(codes, `decoded from the mixed code, ${ends}, ${percent} of the way`);
-      describe(pixels, `mixed pixels, ${ends}, ${percent} of the way`);
-      describe(codeFilm, `all steps from ${ends}, codes mixed`);
-      describe(pixelFilm, `all steps from ${ends}, pixels mixed`);
-      said.value = `From ${ends}: ${percent} of the way.`;
+      const combination = chosen.reduce((sum, choice, m) => sum * menus[m].options.length + choice, 0);
+      const view = data.views[combination];
+      const choice = menus.map((menu, m) => `${menu.name} ${menu.options[chosen[m]]}`);
+      const where = [...choice, `${data.value_name}: ${labels[at]}`].join(", ");
+      view[at].forEach((index, i) => {
+        draw(moving[i], sprite, index);
+        describe(moving[i], `${named(rows[Math.floor(i / count)], i % count)}, ${where}`);
+      });
+      strips.forEach((strip, r) => {
+        view.forEach((position, p) => draw(strip, sprite, position[r], p));
+        describe(strip, [`${rows[r]}, all positions of the slider`, ...choice].join(", "));
+      });
+      frame.style.width = `${100 / labels.length}%`;
+      frame.style.left = `${(100 * at) / labels.length}%`;
+      one.set(at, labels[at]);
+      status.value = `${where}. ${data.notes[combination][at]}`.trim();
     }
-    // On the sheet: the decoded examples, the examples themselves, then what lies between each two of them.
-    function mixedCode(step) {
-      if (step === 0 || at.from === at.to) return at.from;
-      if (step === data.steps - 1) return at.to;
-      const [low, high] = [Math.min(at.from, at.to), Math.max(at.from, at.to)];
-      const n = data.names.length;
-      const pair = low * n - (low * (low + 1)) / 2 + (high - low - 1); // (0,1), (0,2), …, (1,2), …
-      const forth = at.from < at.to ? step : data.steps - 1 - step;
-      return 2 * n + pair * (data.steps - 2) + forth - 1;
+    function named(row, i) {
+      return single ? row : `${row} of ${data.names[i]}`;
     }
-    function crossFade(target, sheet, share, place) {
-      const pen = target.getContext("2d");
-      draw(target, sheet, data.names.length + at.from, place);
-      pen.globalAlpha = share;
-      draw(target, sheet, data.names.length + at.to, place);
-      pen.globalAlpha = 1;
-    }
-    function named(words, picture) {
-      return element("div", {}, element("div", { className: "name" }, words), picture);
-    }
+
     show();
-    return group(choices, element("div", { className: "both" }, named("codes mixed", codes), named("pixels mixed", pixels)),
-      one.row, element("div", { className: "film" }, codeFilm, pixelFilm, frame), said);
+    const parts = [element("div", { className: "choices" }, ...choices), one.row];
+    if (single) {
+      const names = fixed.length ? ["original", ...rows] : rows;
+      const large = [...fixed, ...moving].map((picture, i) => element("div", {}, element("div", { className: "name" }, names[i]), picture));
+      const strip = element("div", { className: "strip" }, ...strips, frame);
+      drag(strip, strip, ([x]) => move(Math.min(labels.length - 1, Math.max(0, Math.floor(x * labels.length)))));
+      parts.splice(1, 0, side("large", large));
+      parts.push(strip);
+    } else {
+      const columns = data.names.map((_, i) => element("div", {}, ...fixed.slice(i, i + 1), ...rows.map((_, r) => moving[r * count + i])));
+      parts.push(ticks(labels), side("columns", columns));
+    }
+    return group(...parts, status);
   }
 
   // ---- what they are built from ----
@@ -164,7 +147,7 @@ function aecoreFigure(key, data, css) {
   }
 
   // The line of one code value, once for each class: a stroke for each image.
-  function rows(moveTo) {
+  function classRows(moveTo) {
     const count = Math.max(1, data.classes.length);
     const strokes = data.points.map(([x, c]) => {
       const stroke = spot("dot", fraction(x, 0), 0, { background: colour(c) });
@@ -195,6 +178,21 @@ function aecoreFigure(key, data, css) {
       value.value = words;
     };
     return { row, set };
+  }
+
+  // Pictures side by side, none of them larger than is good for few.
+  function side(className, parts) {
+    const box = element("div", { className }, ...parts);
+    box.style.maxWidth = `calc(${parts.length} * (var(--largest) + 1rem))`;
+    return box;
+  }
+
+  // The positions below a slider: all of them where there is room, else the first and the last.
+  function ticks(labels) {
+    const all = labels.length <= 10 && labels.every((label) => label.length <= 4);
+    const shown = all ? labels : [labels[0], labels[labels.length - 1]];
+    const className = all ? "ticks" : "ticks ends";
+    return element("div", { className, "aria-hidden": "true" }, ...shown.map((label) => element("span", {}, label)));
   }
 
   function select(name, words, start, changed) {
@@ -241,13 +239,19 @@ function aecoreFigure(key, data, css) {
 
   function describe(picture, words) {
     picture.setAttribute("aria-label", words);
+    return picture;
   }
 
-  // Draw picture number `index` of the sheet; `place` counts pictures from the left edge of the canvas.
-  function draw(target, sheet, index, place = 0) {
+  // What has changed, in words, which a screen reader speaks.
+  function statusLine() {
+    return element("output", { className: "status", "aria-live": "polite" });
+  }
+
+  // Draw picture number `index` of the sprite; `place` counts pictures from the left edge of the canvas.
+  function draw(target, sprite, index, place = 0) {
     const [w, h] = [data.width, data.height];
     const [x, y] = [(index % data.columns) * w, Math.floor(index / data.columns) * h];
-    target.getContext("2d").drawImage(sheet, x, y, w, h, place * w, 0, w, h);
+    target.getContext("2d").drawImage(sprite, x, y, w, h, place * w, 0, w, h);
   }
 
   function spot(name, x, y, style) {

@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ..data.images import Images
-from .coder import USED, Coder, class_name, one_of_each
-from .sheet import data_uri, png, to_bytes
+from .examples import names_of, one_of_each
+from .flat import USED, FlatAutoencoder
+from .sprite import data_uri, png, to_bytes
 
 # Beyond so many values a reader moves no single one with sense.
 MOST_SLIDERS = 64
-_EDGE = 224  # pixels that the picture is wide on the screen
+_WIDTH = 224  # pixels that the picture is wide on the screen
 
 
 def wanted() -> str:
@@ -46,41 +46,42 @@ def _has_kernel() -> bool:
 
 
 class Panel:
-    """A slider for each code value, the decoded picture, a list of examples to start from, a way back.
+    """A slider for each code value, the decoded picture, and a list of codes to start from.
 
     Args:
-        coder: the model.
+        model: the autoencoder.
         images: their codes give the sliders' ranges; the first of each class are the examples.
 
     Attributes:
         sliders: one for each code value, or none where there are more than 64.
         picture: the decoded image, as HTML.
-        example: the list of examples.
-        back: the button to the mean code.
+        start: the list of codes: the mean, and those of the examples.
         box: all of it, to be displayed.
     """
 
-    def __init__(self, coder: Coder, images: Images) -> None:
+    def __init__(self, model: FlatAutoencoder, images: Images) -> None:
         import ipywidgets as widgets
 
-        self.coder = coder
+        self.model = model
         images = images[:USED]
-        examples = one_of_each(images, 10)
-        all_codes = coder.encode(images)
-        self.codes, self.mean = coder.encode(examples), all_codes.mean(0)
+        examples = one_of_each(images)
+        all_codes = model.encode(images)
+        self.codes = torch.cat([all_codes.mean(0, keepdim=True), model.encode(examples)])
         self.picture = widgets.HTML()  # and not Image, which has no alt text and would blur what it enlarges
-        names = [_example(examples, i) for i in range(len(examples))]
-        self.example = widgets.Dropdown(options=[("–", None), *((n, i) for i, n in enumerate(names))])
-        self.example.description = "start from"
-        self.back = widgets.Button(description="mean code", tooltip="set every value to its mean over the images")
-        self.sliders = self._sliders(all_codes) if coder.size <= MOST_SLIDERS else []
-        self.example.observe(lambda change: self._start(change["new"]), names="value")
-        self.back.on_click(lambda _button: self._reset())
+        names = enumerate(["mean code", *names_of(examples)])
+        self.start = widgets.Dropdown(
+            options=[("–", None), *((name, i) for i, name in names)], description="start from"
+        )
+        self.sliders = self._sliders(all_codes) if model.size <= MOST_SLIDERS else []
+        self.start.observe(lambda change: self._set(change["new"]), names="value")
         self.box = self._arranged()
-        self.set(self.mean)
+        self.start.value = 0
 
-    def set(self, code: Tensor) -> None:
-        """Set all values at once, and draw once."""
+    def _set(self, which: int | None) -> None:
+        """Set all values to those of a code in the list, and draw once."""
+        if which is None:
+            return
+        code = self.codes[which]
         self._drawing = False
         for slider, value in zip(self.sliders, code.tolist(), strict=False):
             slider.value = value
@@ -105,10 +106,10 @@ class Panel:
     def _arranged(self):
         import ipywidgets as widgets
 
-        note = f"<b>With the model itself</b>: all {self.coder.size} code values"
+        note = f"<b>With the model itself</b>: all {self.model.size} code values"
         if not self.sliders:
-            note = f"<b>With the model itself</b>; its {self.coder.size} code values are too many for sliders"
-        head = widgets.HBox([widgets.HTML(note), self.example, self.back])
+            note = f"<b>With the model itself</b>; its {self.model.size} code values are too many for sliders"
+        head = widgets.HBox([widgets.HTML(note), self.start])
         columns = widgets.GridBox(self.sliders)
         columns.layout = widgets.Layout(
             grid_template_columns="repeat(auto-fill, minmax(280px, 1fr))", align_content="flex-start", flex="1 1 280px"
@@ -119,43 +120,15 @@ class Panel:
 
     def _moved(self, _change) -> None:
         if self._drawing:
-            self.example.value = None  # it is that image's code no more, and may be chosen again
+            self.start.value = None  # it is that image's code no more, and may be chosen again
             self._draw(torch.tensor([slider.value for slider in self.sliders]))
 
-    def _start(self, which: int | None) -> None:
-        if which is not None:
-            self.set(self.codes[which])
-
-    def _reset(self) -> None:
-        self.example.value = None
-        self.set(self.mean)
-
     def _draw(self, code: Tensor) -> None:
-        content = png(to_bytes(self.coder.decode(code[None]))[0])
+        content = png(to_bytes(self.model.decode(code[None]))[0])
         self.picture.value = (
             f'<img src="{data_uri(content)}" alt="the image that the model decodes from the code at the sliders" '
-            f'style="image-rendering: pixelated; width: {_EDGE}px; max-width: none">'
+            f'style="image-rendering: pixelated; width: {_WIDTH}px; max-width: none">'
         )
-
-
-def panel(coder: Coder, images: Images):
-    """Return the controls of one model, ready to be displayed."""
-    return Panel(coder, images).box
-
-
-def panels(coders: Mapping[int, Coder], images: Images):
-    """Return the controls of several models, by code size, with a list to choose the size from."""
-    import ipywidgets as widgets
-
-    boxes = [panel(coder, images) for coder in coders.values()]
-    choice = widgets.Dropdown(options=[(str(size), i) for i, size in enumerate(coders)], description="code size")
-    stack = widgets.VBox([boxes[0]])
-    choice.observe(lambda change: setattr(stack, "children", (boxes[change["new"]],)), names="value")
-    return widgets.VBox([choice, stack])
-
-
-def _example(images: Images, i: int) -> str:
-    return f"image {i + 1}" if images.labels is None else f"image of class {class_name(images, int(images.labels[i]))}"
 
 
 def _below(number: int) -> str:

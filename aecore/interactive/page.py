@@ -17,10 +17,11 @@ class Figure:
     Args:
         page: its HTML, whole: it loads nothing.
         alt: what it shows, for those who do not see it.
-        panel: makes the ipywidgets that decode with the model itself; called with a live kernel only.
+        panel: makes the ipywidgets that decode with the model itself; called with a live kernel only. None: there
+            are none.
     """
 
-    def __init__(self, page: str, alt: str, panel: Callable) -> None:
+    def __init__(self, page: str, alt: str, panel: Callable | None = None) -> None:
         self.html = page
         self.alt = alt
         self.panel = panel
@@ -40,7 +41,7 @@ class Figure:
         from IPython.display import display
 
         display(self._repr_mimebundle_(), raw=True)
-        if live.wanted() == "no":
+        if self.panel is None or live.wanted() == "no":
             return
         panel = self.panel()  # draws once, so that a test runs what a reader will
         if live.wanted() == "shown":
@@ -54,9 +55,9 @@ def write(data: dict, still: str, alt: str, caption: str | None) -> str:
     script runs, the still picture stays. The same data give the same bytes.
 
     Args:
-        data: what figure.js needs; its "kind" says which figure it is.
+        data: what figure.js needs; its "kind" says which figure it is, and "title" names the group of its controls.
         still: address of the still picture.
-        alt: its text; the controls' group is called by data["title"].
+        alt: its text.
         caption: one or more sentences below the figure, as plain text.
     """
     folder = files(__package__)

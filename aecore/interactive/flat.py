@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..data.images import Images
-from ..models.autoencoder import eval_mode
+from ..inference import apply
 from ..runs import Run
 
 # Codes of so many images say where codes lie; the images after them change the picture no more.
@@ -17,7 +16,7 @@ USED = 2000
 _BATCH = 256
 
 
-class Coder:
+class FlatAutoencoder:
     """A model or a run's model that turns images into flat codes and back, without gradients.
 
     Args:
@@ -60,19 +59,11 @@ class Coder:
 
     def encode(self, images: Images) -> Tensor:
         """Return the codes of images, float32 of shape (N, size), on the CPU."""
-        parts = [images[i : i + _BATCH].floats() for i in range(0, len(images), _BATCH)]
-        return self._each(parts, self.model.encode).flatten(1)
+        return apply(self.model.encode, images.floats(), _BATCH).flatten(1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the pictures of flat codes (N, size) as floats (N, C, H, W) on the CPU, as the model gives them."""
-        return self._each(codes.reshape(-1, *self.code_shape).split(_BATCH), self.model.decode)
-
-    @torch.no_grad()
-    def _each(self, parts: Sequence[Tensor], function) -> Tensor:
-        weight = next(self.model.parameters(), None)
-        place = weight.device if weight is not None else "cpu"
-        with eval_mode(self.model):
-            return torch.cat([function(part.to(place)).float().cpu() for part in parts])
+        return apply(self.model.decode, codes.reshape(-1, *self.code_shape), _BATCH)
 
 
 def finite(codes: Tensor) -> Tensor:
@@ -80,27 +71,3 @@ def finite(codes: Tensor) -> Tensor:
     if not torch.isfinite(codes).all():
         raise ValueError("model: some codes of the images are not finite numbers (NaN or infinite). Train it again.")
     return codes
-
-
-def names_of(images: Images) -> list[str]:
-    """Return a name for each image: its class, and its place in the set where another one has the same."""
-    if images.labels is None:
-        return [f"image {i + 1}" for i in range(len(images))]
-    names = [class_name(images, label) for label in images.labels.tolist()]
-    return [name if names.count(name) == 1 else f"{name} (image {i + 1})" for i, name in enumerate(names)]
-
-
-def class_name(images: Images, label: int) -> str:
-    """Return what the class of a label is called: its name where the set has one, else its number."""
-    return images.classes[label] if label < len(images.classes) else str(label)
-
-
-def one_of_each(images: Images, count: int) -> Images:
-    """Return the first image of each class, at most `count`; of a set that is no larger than that, all.
-
-    The classes come in their order; without labels the first images are taken.
-    """
-    if len(images) <= count or images.labels is None:
-        return images[:count]
-    labels = images.labels.tolist()
-    return images[[labels.index(label) for label in sorted(set(labels))[:count]]]

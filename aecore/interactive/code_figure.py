@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ..data.images import Images
 from ..runs import Run
 from . import live, stills
-from .coder import USED, Coder, class_name, finite
+from .examples import class_name
+from .flat import USED, FlatAutoencoder, finite
 from .page import Figure, write
-from .sheet import MAX_BYTES, data_uri, fitted, png, sheet, to_bytes
+from .sprite import MAX_BYTES, finest, sprite, to_bytes
 
-_STEPS_OF_A_LINE = (21, 31, 41, 61, 81, 121)
+_STEPS_OF_A_SLIDER = (21, 31, 41, 61, 81, 121)
 _STEPS_OF_A_PLANE = tuple(range(9, 33, 2))
 _MARKS = 400  # more of them hide each other
 
@@ -49,19 +50,19 @@ def code(
         TypeError: `model` is no autoencoder, or `images` are no `Images`.
         ValueError: the shapes do not fit, the codes are not finite or are all the same, or max_bytes is too small.
     """
-    coder, used = Coder(model, images), images[:USED]
-    space = _Space.of(finite(coder.encode(used)), coder.size)
+    flat, used = FlatAutoencoder(model, images), images[:USED]
+    space = _Space.of(finite(flat.encode(used)), flat.size)
     alt = alt or _default_alt(space)
 
-    still = functools.cache(lambda shrink: _still(space, coder, shrink))
+    still = functools.cache(lambda shrink: _still(space, flat, shrink))
 
-    def build(steps: int, shrink: int) -> str:
-        lines = [_axis_values(low, high, steps) for low, high in space.ranges]
-        pictures = to_bytes(coder.decode(space.grid(lines)), shrink)
-        return write(_data(space, used, lines, pictures), still(shrink), alt, caption)
+    def page(steps: int, shrink: int) -> str:
+        axes = [_axis_values(low, high, steps) for low, high in space.ranges]
+        pictures = to_bytes(flat.decode(space.grid(axes)), shrink)
+        return write(_data(space, used, axes, pictures), still(shrink), alt, caption)
 
-    counts = _STEPS_OF_A_LINE if space.dimensions == 1 else _STEPS_OF_A_PLANE
-    return Figure(fitted(build, counts, max_bytes), alt, lambda: live.panel(coder, used))
+    counts = _STEPS_OF_A_SLIDER if space.dimensions == 1 else _STEPS_OF_A_PLANE
+    return Figure(finest(page, counts, max_bytes), alt, lambda: live.Panel(flat, used).box)
 
 
 @dataclass
@@ -71,16 +72,16 @@ class _Space:
     Args:
         origin: the code at the place 0, shape (size,).
         directions: one code for each axis, shape (dimensions, size).
-        places: of the images' codes along the axes, shape (N, dimensions).
+        coordinates: of the images' codes along the axes, shape (N, dimensions).
         ranges: lowest and highest value of each axis.
-        share: of the codes' variance that lies in the plane; None where the axes are the code values themselves.
+        explained: share of the codes' variance that lies in the plane; None where the axes are the code values.
     """
 
     origin: Tensor
     directions: Tensor
-    places: Tensor
+    coordinates: Tensor
     ranges: list[tuple[float, float]]
-    share: float | None
+    explained: float | None
 
     @classmethod
     def of(cls, codes: Tensor, size: int) -> _Space:
@@ -89,14 +90,14 @@ class _Space:
         if size > 2:
             origin = codes.mean(0)
             directions, share = _principal(codes - origin)
-        places = (codes - origin) @ directions.T
-        ends = torch.quantile(places, torch.tensor([0.01, 0.99]), dim=0).T.tolist()
+        coordinates = (codes - origin) @ directions.T
+        ends = torch.quantile(coordinates, torch.tensor([0.01, 0.99]), dim=0).T.tolist()
         if any(not high - low > 1e-6 * max(1.0, abs(low), abs(high)) for low, high in ends):
             raise ValueError(
                 "images: their codes are all the same, so there is no range to move in. Give several different images, "
                 "or train the model."
             )
-        return cls(origin, directions, places, [tuple(pair) for pair in ends], share)
+        return cls(origin, directions, coordinates, [tuple(pair) for pair in ends], share)
 
     @property
     def dimensions(self) -> int:
@@ -106,12 +107,12 @@ class _Space:
     @property
     def names(self) -> list[str]:
         """What the axes are called in a sentence."""
-        return [f"z{i}" for i in "₁₂"[: self.dimensions]] if self.share is None else ["direction 1", "direction 2"]
+        return [f"z{i}" for i in "₁₂"[: self.dimensions]] if self.explained is None else ["direction 1", "direction 2"]
 
-    def grid(self, lines: list[list[float]]) -> Tensor:
+    def grid(self, axes: list[list[float]]) -> Tensor:
         """Return the codes at all combinations of values, the first axis running fastest."""
-        places = torch.cartesian_prod(*[torch.tensor(line) for line in reversed(lines)]).reshape(-1, len(lines))
-        return self.origin + places.flip(1) @ self.directions
+        coordinates = torch.cartesian_prod(*[torch.tensor(values) for values in reversed(axes)]).reshape(-1, len(axes))
+        return self.origin + coordinates.flip(1) @ self.directions
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, float]:
@@ -136,24 +137,20 @@ def _axis_values(low: float, high: float, steps: int) -> list[float]:
     return [round(value, _digits(low, high)) for value in torch.linspace(low, high, steps).double().tolist()]
 
 
-def _data(space: _Space, images: Images, lines: list[list[float]], pictures: Tensor) -> dict:
+def _data(space: _Space, images: Images, axes: list[list[float]], pictures: Tensor) -> dict:
     """Return what figure.js needs; its comments say what each part is."""
-    whole, columns = sheet(pictures)
     where = (" (left to right)", " (down to up)") if space.dimensions == 2 else ("",)
-    kind = "code value " if space.share is None else ""
+    kind = "code value " if space.explained is None else ""
     return {
         "kind": "code",
         "title": "Move a code and see its picture",
         "hint": _hint(space),
-        "sheet": data_uri(png(whole)),
-        "columns": columns,
-        "width": pictures.shape[3],
-        "height": pictures.shape[2],
+        **sprite(pictures),
         "axes": [
-            {"name": name, "label": kind + name + place, "values": line, "digits": _digits(*ends)}
-            for name, place, line, ends in zip(space.names, where, lines, space.ranges, strict=True)
+            {"name": name, "label": kind + name + place, "values": values, "digits": _digits(*ends)}
+            for name, place, values, ends in zip(space.names, where, axes, space.ranges, strict=True)
         ],
-        "start": [_nearest(line, place) for line, place in zip(lines, space.places[0].tolist(), strict=True)],
+        "start": [_nearest(values, place) for values, place in zip(axes, space.coordinates[0].tolist(), strict=True)],
         **_marks(space, images),
     }
 
@@ -164,50 +161,50 @@ def _hint(space: _Space) -> str:
         return (
             "Move the slider, or drag over the rows above it. Each stroke is the code of one image, in its class’s row."
         )
-    if space.share is None:
+    if space.explained is None:
         return f"Drag over the plane, or move the sliders. {what}"
     return (
         f"This model’s code has {len(space.origin)} values. The figure shows one plane of them: through the mean code, "
-        f"along the first two principal directions, which hold {space.share:.0%} of the codes’ variance. Drag over the "
-        f"plane, or move the sliders. {what}"
+        f"along the first two principal directions, which hold {space.explained:.0%} of the codes’ variance. Drag over "
+        f"the plane, or move the sliders. {what}"
     )
 
 
 def _marks(space: _Space, images: Images) -> dict:
-    """Return the classes with their mean places, and the places of the first images that lie in the figure."""
+    """Return the classes with their mean coordinates, and those of the first images that lie in the figure."""
     labels = torch.zeros(len(images), dtype=torch.long) if images.labels is None else images.labels
     found = sorted(set(labels.tolist()))
-    means = [space.places[labels == label].mean(0).tolist() for label in found]
+    means = [space.coordinates[labels == label].mean(0).tolist() for label in found]
     shown = [] if images.labels is None else list(zip([class_name(images, n) for n in found], means, strict=True))
     inside = [
         [*(float(f"{value:.4g}") for value in place), found.index(label)]
-        for place, label in zip(space.places[:_MARKS].tolist(), labels[:_MARKS].tolist(), strict=True)
+        for place, label in zip(space.coordinates[:_MARKS].tolist(), labels[:_MARKS].tolist(), strict=True)
         if all(low <= value <= high for value, (low, high) in zip(place, space.ranges, strict=True))
     ]
     classes = [{"name": name, "mean": [float(f"{value:.4g}") for value in mean]} for name, mean in shown]
     return {"points": inside, "classes": classes}
 
 
-def _nearest(line: list[float], value: float) -> int:
-    return min(range(len(line)), key=lambda i: abs(line[i] - value))
+def _nearest(values: list[float], value: float) -> int:
+    return min(range(len(values)), key=lambda i: abs(values[i] - value))
 
 
-def _still(space: _Space, coder: Coder, shrink: int) -> str:
-    """Return the still picture: a few decoded codes, evenly spread."""
-    lines = [_axis_values(low, high, 11 if space.dimensions == 1 else 9) for low, high in space.ranges]
-    words = [[f"{value:.3g}".replace("-", "−") for value in line] for line in lines]
-    pictures = to_bytes(coder.decode(space.grid(lines)), shrink)
-    names = [("code value " if space.share is None else "") + name for name in space.names]
-    if space.dimensions == 1:
-        return stills.rows({"decoded image": pictures}, words[0], names[0])
-    return stills.plane(pictures, tuple(words), tuple(names))
+def _still(space: _Space, flat: FlatAutoencoder, shrink: int) -> str:
+    """Return the still picture: a few decoded codes, evenly spread, as they lie in the figure."""
+    axes = [_axis_values(*ends, steps) for ends, steps in zip(space.ranges, (11, 5), strict=False)]
+    words = [[f"{value:.3g}".replace("-", "−") for value in values] for values in axes]
+    kind = "code value " if space.explained is None else ""
+    names = ["decoded image"] if space.dimensions == 1 else [f"{kind}{space.names[1]} = {word}" for word in words[1]]
+    pictures = to_bytes(flat.decode(space.grid(axes)), shrink).unflatten(0, (len(names), -1))
+    upwards = reversed(list(zip(names, pictures, strict=True)))
+    return stills.rows(dict(upwards), words[0], kind + space.names[0])
 
 
 def _default_alt(space: _Space) -> str:
     low_high = [
         f"{name} from {low:.3g} to {high:.3g}" for name, (low, high) in zip(space.names, space.ranges, strict=True)
     ]
-    if space.share is None:
+    if space.explained is None:
         return f"Images decoded from codes on an even grid, with code value {' and '.join(low_high)}."
     return (
         f"Images decoded from codes of {len(space.origin)} values, on the plane through the mean code along the first "
