@@ -52,7 +52,7 @@ def _tensor(argument: str, values: object) -> Tensor:
     try:
         array = np.array(values)
         # PyTorch reads numbers in the machine's own byte order only.
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError, RuntimeError) as error:
         # Lists of other things, of arrays of several shapes, arrays of words or of objects.
         inside = f" of {_type_name(values[0])}" if isinstance(values, list | tuple) and values else ""

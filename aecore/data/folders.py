@@ -94,6 +94,7 @@ def _checked(part: Part, shape: tuple[int, int, int], classes: int) -> Images:
 
 def _hold_out(name: str, pixels: Tensor, labels: Tensor) -> tuple[Part, Part]:
     """Return what trains and what validates: the last images of the training files."""
+    Images(pixels, labels)  # refuses labels that do not fit the images
     if bool((labels.diff() >= 0).all()):
         # Sorted by class: the last images would all be of one class.
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
@@ -123,13 +124,7 @@ def _read_emnist(folders: tuple[Path, ...], crop: Crop) -> Contents:
 
 def _by_count(name: str, train: Part, test: Part, source: str) -> Contents:
     facts, counts = CATALOGUE[name], (len(train[0]), len(test[0]))
-    parts = (*_hold_out(name, *_fitting(train)), test)
-    return Contents(*parts, counts, facts.has_counts(*counts), source, classes=facts.classes)
-
-
-def _fitting(part: Part) -> Part:
-    Images(*part)  # refuses labels that do not fit the images
-    return part
+    return Contents(*_hold_out(name, *train), test, counts, facts.has_counts(*counts), source, classes=facts.classes)
 
 
 def _idx_part(start: Path) -> Part:
@@ -158,10 +153,8 @@ def _read_cifar10(folders: tuple[Path, ...], crop: Crop) -> Contents:
         pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
         parts.append((pixels, torch.tensor(data.targets)))
     counts = len(parts[0][0]), len(parts[1][0])
-    held_out = _hold_out("cifar10", *parts[0])
-    return Contents(
-        *held_out, parts[1], counts, True, "CIFAR-10, official files", classes=CATALOGUE["cifar10"].classes
-    )
+    source, classes = "CIFAR-10, official files", CATALOGUE["cifar10"].classes
+    return Contents(*_hold_out("cifar10", *parts[0]), parts[1], counts, True, source, classes=classes)
 
 
 def _read_stl10(folders: tuple[Path, ...], crop: Crop) -> Contents:
@@ -175,7 +168,7 @@ def _read_stl10(folders: tuple[Path, ...], crop: Crop) -> Contents:
     train, test = (_stl10_part(folder, part) for part in ("train", "test"))
     counts = len(train[0]), len(test[0])
     source = "STL-10, official files, labelled images"
-    return Contents(*_hold_out("stl10", *_fitting(train)), test, counts, official, source, classes=classes)
+    return Contents(*_hold_out("stl10", *train), test, counts, official, source, classes=classes)
 
 
 def _stl10_part(folder: Path, part: str) -> Part:
