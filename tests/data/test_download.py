@@ -173,6 +173,20 @@ def test_a_lock_file_that_was_left_behind_does_not_hold(root):
     assert names(root) == []
 
 
+def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(root, monkeypatch):
+    # Who held it removes the file between our opening it and our locking it: a third one may hold a new file by now.
+    take, removed = lock._try_lock, []
+
+    def take_late(stream):
+        if not removed:
+            removed.append((root / "a.lock").unlink())
+        return take(stream)
+
+    monkeypatch.setattr(lock, "_try_lock", take_late)
+    with exclusive(root / "a.lock"):
+        assert (root / "a.lock").exists()
+
+
 def test_who_waits_for_a_lock_says_so_once(root, monkeypatch, caplog):
     monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(profile.log, "propagate", True)
