@@ -25,20 +25,58 @@ def from_array(
         source: what a page should say about where it comes from.
 
     Raises:
-        ValueError: wrong type, shape or range; the message says what was found and what to try.
+        TypeError: not an array of numbers, for example a PIL image; the message says how to make one.
+        ValueError: wrong kind of numbers, shape or range; the message says what was found and what to try.
     """
-    pixels = torch.as_tensor(pixels)
+    pixels = _tensor("pixels", pixels)
     if pixels.ndim == 3:
+        _refuse_one_picture(pixels)
         pixels = pixels.unsqueeze(1)
     _check_shape(pixels)
     if labels is not None:
-        labels = torch.as_tensor(labels)
-        if labels.is_floating_point():
-            raise ValueError(f"labels: wanted integers, got {labels.dtype}")
-        labels = labels.long().cpu().clone()
+        labels = _integers(_tensor("labels", labels))
     # A copy: what the reader does to the array later must not change these images.
-    own = _as_bytes(pixels).cpu().clone(memory_format=torch.contiguous_format)
+    own = _to_uint8(pixels).cpu().clone(memory_format=torch.contiguous_format)
     return Images(own, labels, name, Provenance(source))
+
+
+def _tensor(argument: str, values: object) -> Tensor:
+    """Return an array, a tensor or nested lists of numbers as a tensor."""
+    if isinstance(values, Tensor):
+        return values.detach()
+    if not isinstance(values, np.ndarray | list | tuple):
+        raise TypeError(
+            f"{argument}: wanted a NumPy array or a torch tensor, got {_type_name(values)}; "
+            f"try numpy.asarray({argument})"
+        )
+    try:
+        array = np.array(values)
+        # PyTorch reads numbers in the machine's own byte order only.
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Lists of other things, of arrays of several shapes, arrays of words or of objects.
+        inside = f" of {_type_name(values[0])}" if isinstance(values, list | tuple) and values else ""
+        raise TypeError(
+            f"{argument}: no array of numbers can be made of this {type(values).__name__}{inside} ({error}); all "
+            f"must be numbers, and all images of one size. Try numpy.stack([numpy.asarray(one) for one in {argument}])"
+        ) from error
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _refuse_one_picture(pixels: Tensor) -> None:
+    """Refuse shape (A, B, 3): rather one picture in colour than A grey images that are 3 pixels wide."""
+    if pixels.shape[2] not in (3, 4):
+        return
+    opaque = "" if pixels.shape[2] == 3 else "[:, :, :3]"
+    raise ValueError(
+        f"pixels: the shape {tuple(pixels.shape)} may mean one colour image (H, W, C) or grey images (N, H, W). For "
+        f"one colour image try torch.as_tensor(pixels){opaque}.permute(2, 0, 1)[None], shape (1, 3, H, W); for grey "
+        f"images pixels[:, None], shape (N, 1, H, W)"
+    )
 
 
 def _check_shape(pixels: Tensor) -> None:
@@ -54,7 +92,7 @@ def _check_shape(pixels: Tensor) -> None:
         raise ValueError(f"pixels: wanted 1 or 3 channels in shape (N, C, H, W), got {seen[1]} in {seen}{hint}")
 
 
-def _as_bytes(pixels: Tensor) -> Tensor:
+def _to_uint8(pixels: Tensor) -> Tensor:
     if pixels.dtype == torch.uint8:
         return pixels
     if not pixels.is_floating_point():
@@ -64,3 +102,9 @@ def _as_bytes(pixels: Tensor) -> Tensor:
         hint = "; try dividing by 255" if 1 < high <= 255 and low >= 0 else ""
         raise ValueError(f"pixels: floats must lie in [0, 1], got values from {low:g} to {high:g}{hint}")
     return (pixels * 255).round().to(torch.uint8)
+
+
+def _integers(labels: Tensor) -> Tensor:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"labels: wanted integers, got {labels.dtype}")
+    return labels.long().cpu().clone()

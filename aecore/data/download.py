@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import socket
 import stat
 import tempfile
+import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -16,8 +18,10 @@ from pathlib import Path
 
 from .. import config
 from ..files import sha256 as sha256_of
-from .catalogue import CATALOGUE, has_files
+from ..files import write_text
+from .catalogue import CATALOGUE, folders_of, has_files
 from .errors import DownloadFailed
+from .lock import exclusive
 
 DIV2K_BASE = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 # folder in the archive: (archive, bytes, SHA-256), from the checksum list of TensorFlow Datasets
@@ -37,24 +41,29 @@ TORCHVISION = {
     "cifar10": ("CIFAR10", {}),
     "stl10": ("STL10", {}),
 }
-SECONDS_OF_SILENCE = 30  # after which a connection counts as dead
+TIMEOUT_SECONDS = 30  # without a byte, after which a connection counts as dead
+MIN_RATE = 2000  # bytes a second, on average over TIMEOUT_SECONDS: what drips slower would never end
+BLOCK = 1 << 18  # bytes
 
 
 def get(name: str, root: Path) -> None:
-    """Download a set into its folder below `root`.
+    """Download a set into its folder below `root`, unless another process is just doing so: then wait for it.
 
     Raises:
         DownloadFailed: the set has no download, the network or the server failed, or a file is not the right one.
     """
     if name not in TORCHVISION and name != "div2k":
-        raise DownloadFailed(f"there is none; put the files into {root / CATALOGUE[name].places[0][0]} yourself")
-    config.log.info(f"{name}: downloading {CATALOGUE[name].download_mb:,} MB to {root}")
+        raise DownloadFailed(f"there is none; put the files into {root / CATALOGUE[name].folders[0][0]} yourself")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        if name == "div2k":
-            get_div2k(root)
-        else:
-            get_with_torchvision(name, root)
+        with exclusive(root / f".{name}.lock"):
+            if folders_of(name, root) is not None:  # another process was faster
+                return
+            config.log.info(f"{name}: downloading {CATALOGUE[name].download_mb:,} MB to {root}")
+            if name == "div2k":
+                get_div2k(root)
+            else:
+                get_with_torchvision(name, root)
     except DownloadFailed:
         raise
     except (OSError, RuntimeError, EOFError, http.client.HTTPException, zipfile.BadZipFile) as error:
@@ -66,12 +75,12 @@ def get_with_torchvision(name: str, root: Path) -> None:
     from torchvision import datasets
 
     class_name, options = TORCHVISION[name]
-    place = CATALOGUE[name].places[0][0]
-    with _scratch(root) as scratch, _no_endless_waiting():
+    folder = CATALOGUE[name].folders[0][0]
+    with _scratch(root) as scratch, _socket_timeout():
         getattr(datasets, class_name)(scratch, download=True, **options)
-        for archive in [*(scratch / place).glob("*.gz"), *(scratch / place).glob("*.zip")]:
+        for archive in [*(scratch / folder).glob("*.gz"), *(scratch / folder).glob("*.zip")]:
             archive.unlink()  # unpacked beside it; EMNIST's alone takes half a gigabyte
-        _move(scratch / place, root / place)
+        _move(scratch / folder, root / folder)
 
 
 def get_div2k(root: Path, base: str | None = None) -> None:
@@ -85,7 +94,31 @@ def get_div2k(root: Path, base: str | None = None) -> None:
         if not has_files(root / folder):
             path = fetch((base or DIV2K_BASE) + archive, root / archive, size, sha256)
             unzip(path, root, folder)
-            path.unlink()
+            _write_receipt(root / folder, archive, sha256)
+            path.unlink(missing_ok=True)
+
+
+def came_by_download(folder: Path) -> bool:
+    """Say whether `get_div2k` made this folder from the checked archive, and it has as many files and bytes still."""
+    for name, (archive, _, sha256) in DIV2K_FILES.items():
+        if folder.parts[-2:] == Path(name).parts:
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                return json.loads(_receipt(folder).read_text(encoding="utf-8")) == _facts(folder, archive, sha256)
+    return False
+
+
+def _write_receipt(folder: Path, archive: str, sha256: str) -> None:
+    """Write beside the folder what it was unpacked from: the pictures themselves have no published checksums."""
+    write_text(_receipt(folder), json.dumps(_facts(folder, archive, sha256), indent=1) + "\n")
+
+
+def _receipt(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.download.json")
+
+
+def _facts(folder: Path, archive: str, sha256: str) -> dict[str, str | int]:
+    sizes = [file.stat().st_size for file in folder.iterdir()]
+    return {"archive": archive, "sha256": sha256, "files": len(sizes), "bytes": sum(sizes)}
 
 
 def fetch(url: str, path: Path, size: int, sha256: str) -> Path:
@@ -93,7 +126,8 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> Path:
 
     Args:
         url: its address.
-        path: where to put it; until it is checked it is called `<path>.part`.
+        path: where to put it; until it is checked it is called `<path>.part`. Other processes that want the same
+            file wait meanwhile.
         size: bytes it must have.
         sha256: digest it must have, 64 hexadecimal digits.
 
@@ -101,47 +135,91 @@ def fetch(url: str, path: Path, size: int, sha256: str) -> Path:
         `path`.
 
     Raises:
-        DownloadFailed: the connection broke (what came is kept, call again), or what came is not the
-            wanted file (deleted).
+        DownloadFailed: the connection broke or dripped, or something else answered, for example the login page of
+            a network (what came before is kept, call again); or what came is not the wanted file (deleted).
     """
-    part = path.with_name(path.name + ".part")
-    if not part.exists() or part.stat().st_size < size:
-        _receive(url, part, size)
+    with exclusive(path.with_name(path.name + ".lock")):
+        if path.exists() and sha256_of(path) == sha256:  # another process was faster
+            return path
+        part = path.with_name(path.name + ".part")
+        if not part.exists() or part.stat().st_size < size:
+            _receive(url, part, size)
+        _check(url, part, size, sha256)
+        os.replace(part, path)
+        return path
+
+
+def _check(url: str, part: Path, size: int, sha256: str) -> None:
     seen = part.stat().st_size
     if seen != size:
         problem = f"is {'truncated' if seen < size else 'too long'}: {seen:,} bytes, wanted {size:,}"
     elif (digest := sha256_of(part)) != sha256:
         problem = f"has the wrong SHA-256 {digest}, wanted {sha256}"
     else:
-        os.replace(part, path)
-        return path
+        return
     part.unlink()
     raise DownloadFailed(f"the file from {url} {problem}. It was deleted, and nothing was unpacked.")
 
 
 def _receive(url: str, part: Path, size: int) -> None:
-    from tqdm.auto import tqdm
-
+    """Append to `part` what the server has of the file beyond it, `size` bytes in all and no more."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS_OF_SILENCE) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             # 206 means that the server goes on where we stopped; with 200 it begins again, and so do we.
-            have = have if response.status == 206 else 0
-            promised = have + int(response.headers.get("Content-Length") or size - have)
-            with (
-                part.open("ab" if have else "wb") as stream,
-                tqdm(total=promised, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
-            ):
-                while block := response.read(1 << 18):
-                    stream.write(block)
-                    bar.update(len(block))
+            start = have if response.status == 206 else 0
+            if problem := _problem(response, start, size, have):
+                raise DownloadFailed(f"{url}: {problem}. Nothing of it was written.{_kept(part)}")
+            _append(response, part, start, size)
+    except DownloadFailed:
+        raise
     except (OSError, http.client.HTTPException) as error:
-        if getattr(error, "code", None) == 416:  # the server's file ends before ours does: `fetch` finds it wrong
+        if getattr(error, "code", None) == 416:  # the server's file ends before ours does: `_check` finds it wrong
             return
         raise DownloadFailed(f"{url}: {error}.{_kept(part)}") from error
-    if part.stat().st_size < promised:
+    if part.stat().st_size < size:
         raise DownloadFailed(f"{url}: the connection broke before the end.{_kept(part)}")
+
+
+def _problem(response: http.client.HTTPResponse, start: int, size: int, have: int) -> str:
+    """Return why an answer cannot be the wanted file from byte `start` on, or "": to be asked before writing."""
+    if response.headers.get_content_type() == "text/html":
+        return "a web page came instead of the file; does your network ask you to log in first?"
+    content_range = response.headers.get("Content-Range")
+    if response.status == 206 and content_range and not content_range.startswith(f"bytes {start}-"):
+        return f"the server answered with {content_range!r} where byte {start:,} was to come next"
+    length = response.headers.get("Content-Length")
+    if length is None:
+        # It may be the file, but what was kept is not given up for it.
+        return "the server begins again and does not say how long its file is" if have and not start else ""
+    if not length.isdecimal():
+        return f"the server answered with the length {length!r}"
+    promised = start + int(length)
+    if promised != size:
+        kind = "truncated" if promised < size else "too long"
+        return f"the server's file is {kind}: {promised:,} bytes, wanted {size:,}"
+    return ""
+
+
+def _append(response: http.client.HTTPResponse, part: Path, start: int, size: int) -> None:
+    from tqdm.auto import tqdm
+
+    have, window = start, time.monotonic() + TIMEOUT_SECONDS
+    wanted = have + MIN_RATE * TIMEOUT_SECONDS
+    with (
+        part.open("ab" if start else "wb") as stream,
+        tqdm(total=size, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
+    ):
+        # read1 returns what one packet brought; read would wait for a whole block, however slowly it drips.
+        while block := response.read1(min(BLOCK, size - have)):
+            stream.write(block)
+            bar.update(len(block))
+            have += len(block)
+            if time.monotonic() > window:
+                if have < min(wanted, size):
+                    raise TimeoutError(f"fewer than {MIN_RATE:,} bytes a second for {TIMEOUT_SECONDS} seconds")
+                window, wanted = time.monotonic() + TIMEOUT_SECONDS, have + MIN_RATE * TIMEOUT_SECONDS
 
 
 def _kept(part: Path) -> str:
@@ -195,9 +273,9 @@ def _scratch(root: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _no_endless_waiting() -> Iterator[None]:
+def _socket_timeout() -> Iterator[None]:
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_OF_SILENCE)
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
         yield
     finally:

@@ -7,7 +7,8 @@ replacement for them: no number measured on it belongs on a page.
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files as package_files
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from torch.nn.functional import interpolate, pad
 
 from .catalogue import CATALOGUE
 from .images import Images, Provenance, Splits
+from .pictures import FORMATS
 
-SIDE = 96  # side of the sample's photograph crops in pixels, at most; Kodak's are 96×144
+SIZE = 96  # height and width of the sample's photograph crops in pixels, at most; Kodak's are 96×144
 GLYPHS_PER_CLASS = (22, 3, 3)  # in train, valid, test
 # All of them are files inside the scikit-image and scikit-learn wheels.
 PHOTOGRAPHS = {
@@ -38,7 +40,7 @@ FONTS = (
 )
 
 
-def build(name: str, size: int = SIDE) -> Splits:
+def build(name: str, size: int = SIZE) -> Splits:
     """Return the sample that takes the place of a set: the same on every call.
 
     Sizes (train, valid, test) and shapes: mnist 1,397 / 200 / 200 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
@@ -47,31 +49,30 @@ def build(name: str, size: int = SIDE) -> Splits:
 
     Args:
         name: of the set.
-        size: side of the crops for div2k and photos, in pixels; larger than 96 counts as 96.
+        size: height and width of the crops for div2k and photos, in pixels; larger than 96 counts as 96.
     """
     if name == "mnist":
         return _digits()
     if name == "emnist":
         return _glyphs()
     if name == "kodak":
-        return _crops(name, (0, 0, 8), SIDE, SIDE * 3 // 2)
+        return _crops(name, (0, 0, 8), SIZE, SIZE * 3 // 2)
     if name == "stl10":
         return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
     if name == "cifar10":
         return _crops(name, (1000, 150, 150), *CATALOGUE[name].shape[1:])
-    return _crops(name, (32, 8, 8), min(size, SIDE), min(size, SIDE))
+    return _crops(name, (32, 8, 8), min(size, SIZE), min(size, SIZE))
 
 
 def _digits() -> Splits:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    small = torch.from_numpy(digits.images).float().unsqueeze(1) / 16
+    # The file of sklearn.datasets.load_digits: in each row 64 pixels from 0 to 16, then the digit.
+    rows = np.loadtxt(_file_in_package("sklearn", "datasets/data/digits.csv.gz"), delimiter=",")
+    small = torch.from_numpy(rows[:, :64]).float().reshape(-1, 1, 8, 8) / 16
     # As in MNIST: the digit fills 20×20 pixels and a border of 4 is empty.
     frames = pad(interpolate(small, size=(20, 20), mode="bilinear"), (4, 4, 4, 4))
     order = np.random.default_rng(0).permutation(len(frames))
     source = "built-in sample: 1,797 digits of scikit-learn, 8×8 pixels enlarged to 28×28"
-    pixels, labels = (frames * 255).round().to(torch.uint8), torch.from_numpy(digits.target).long()
+    pixels, labels = (frames * 255).round().to(torch.uint8), torch.from_numpy(rows[:, 64]).long()
     return _parts("mnist", pixels[order], labels[order], (1397, 200, 200), source, CATALOGUE["mnist"].classes)
 
 
@@ -125,9 +126,13 @@ def _photograph(key: str):
     from PIL import Image
 
     # The file itself, not skimage.data's function: that one goes to the network when a file is missing.
-    package, path = PHOTOGRAPHS[key]
-    with package_files(package).joinpath(path).open("rb") as stream:
-        return Image.open(stream).convert("RGB")
+    with Image.open(_file_in_package(*PHOTOGRAPHS[key]), formats=FORMATS) as picture:
+        return picture.convert("RGB")
+
+
+def _file_in_package(package: str, path: str) -> Path:
+    # Without importing the package: scikit-learn's import takes longer than the whole sample.
+    return Path(find_spec(package).origin).parent / path
 
 
 def _crop(picture, height: int, width: int, rng: np.random.Generator) -> Tensor:

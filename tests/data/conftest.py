@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from aecore import journal
+from aecore.data import from_array
 from aecore.data.catalogue import CATALOGUE
 
 
@@ -40,12 +43,37 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def official_counts(monkeypatch):
-    """Declare that a set officially has so few images: (train, of those for validation, test)."""
+    """Declare that a set officially has so few images (train, of those for validation, test), and which ones."""
 
-    def declare(name, *counts):
-        monkeypatch.setitem(CATALOGUE, name, replace(CATALOGUE[name], counts=counts))
+    def declare(name, *counts, fingerprints=()):
+        monkeypatch.setitem(CATALOGUE, name, replace(CATALOGUE[name], counts=counts, fingerprints=fingerprints))
 
     return declare
+
+
+@pytest.fixture
+def write_cache(root):
+    """Write a cache by hand, as aecore.data.cache describes it, with as many images as the set officially has.
+
+    `says` changes what meta says, `changes` whole entries; None leaves one out.
+    """
+
+    def write(key, value=7, shape=(1, 28, 28), says=None, **changes):
+        name = key.split("-")[0]
+        for part in ("train", "valid", "test"):
+            count = CATALOGUE[name].count_of(part)
+            meta = {"set": key, "part": part, "count": count, "stand_in": "-standin" in key}
+            meta |= {"source": f"by hand, {value}", "licence": "free", "note": "a note", **(says or {})}
+            meta = {entry: word for entry, word in meta.items() if word is not None}
+            entries = {
+                "pixels": np.full((count, *shape), value, np.uint8),
+                "labels": np.arange(count) % 10,
+                "meta": np.array(json.dumps(meta)),
+                **changes,
+            }
+            np.savez(root / f"{key}-{part}.npz", **{name: item for name, item in entries.items() if item is not None})
+
+    return write
 
 
 def idx_bytes(array) -> bytes:
@@ -62,8 +90,15 @@ def digits(count, seed=0):
 
 
 def write_part(raw, name, pixels, labels):
+    """Write the images and labels of one part as IDX files."""
     (raw / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
     (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+
+
+@pytest.fixture
+def write_idx():
+    """Return `write_part`, for tests that change one file."""
+    return write_part
 
 
 @pytest.fixture
@@ -79,6 +114,20 @@ def write_mnist(root):
         return made
 
     return write
+
+
+@pytest.fixture
+def mnist(write_mnist, official_counts):
+    """A folder MNIST/raw with 24 + 4 images, taken for the official set; 2 of the 24 validate."""
+    made = write_mnist()
+    official_counts("mnist", 24, 2, 4, fingerprints=mnist_fingerprints(*made))
+    return made
+
+
+def mnist_fingerprints(train, test):
+    """What `load` makes of these 24 + 4 pixels and labels: 22 train, the last 2 validate."""
+    parts = [(train[0][:22], train[1][:22]), (train[0][22:], train[1][22:]), test]
+    return tuple(from_array(pixels, labels).fingerprint for pixels, labels in parts)
 
 
 @pytest.fixture
@@ -113,7 +162,7 @@ def write_stl10(root):
 
 @pytest.fixture
 def write_photos(root):
-    """Write numbered PNG files of given (width, height) into a folder below `$AECORE_DATA`."""
+    """Write numbered PNG files of one colour and given (width, height) into a folder below `$AECORE_DATA`."""
 
     def write(folder, sizes):
         (root / folder).mkdir(parents=True)
@@ -124,13 +173,19 @@ def write_photos(root):
 
 
 class Server:
-    """A web server on the loopback: serves `files`, understands Range, remembers requests, can break off."""
+    """A web server on the loopback: serves `files`, understands Range, remembers requests, can misbehave.
+
+    `break_after`: bytes of an answer after which it breaks off. `headers`: more of them, or other ones; None leaves
+    one out. `drip`: seconds between single bytes.
+    """
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.break_after: int | None = None
         self.understands_range = True
+        self.headers: dict[str, str | None] = {}
+        self.drip = 0.0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -141,6 +196,7 @@ class Server:
                 pass
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.handle_error = lambda *args: None  # the tests hang up on it
         self.address = f"http://127.0.0.1:{self._http.server_port}/"
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -156,10 +212,17 @@ class Server:
             handler.send_error(416)
             return
         handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(body) - start))
+        for name, value in {"Content-Length": str(len(body) - start), **self.headers}.items():
+            if value is not None:
+                handler.send_header(name, value)
         handler.end_headers()
         end = len(body) if self.break_after is None else start + self.break_after
-        handler.wfile.write(body[start:end])
+        if not self.drip:
+            handler.wfile.write(body[start:end])
+            return
+        for place in range(start, end):
+            handler.wfile.write(body[place : place + 1])
+            time.sleep(self.drip)
 
     def close(self):
         self._http.shutdown()

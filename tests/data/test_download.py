@@ -3,14 +3,20 @@
 import gzip
 import hashlib
 import io
+import logging
 import random
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torchvision.datasets
 from PIL import Image
 
-from aecore.data import DataNotFound, DownloadFailed, download, load
+from aecore import config
+from aecore.data import DataNotFound, DownloadFailed, download, load, lock
+from aecore.data.lock import exclusive
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -58,9 +64,9 @@ def test_a_part_that_is_already_complete_is_not_requested_again(server, root):
     assert server.requests == []
 
 
-def test_a_truncated_file_is_deleted_and_said_so(server, root):
+def test_a_file_that_is_truncated_on_the_server_is_not_begun(server, root):
     server.files["file.zip"] = CONTENT[:-1]
-    with pytest.raises(DownloadFailed, match=r"is truncated: 299,999 bytes, wanted 300,000\. It was deleted"):
+    with pytest.raises(DownloadFailed, match=r"is truncated: 299,999 bytes, wanted 300,000\. Nothing of it"):
         fetch(server, root)
     assert names(root) == []
 
@@ -73,11 +79,132 @@ def test_a_part_longer_than_what_the_server_has_is_deleted_too(server, root):
     assert names(root) == []
 
 
-def test_a_file_that_is_too_long_is_deleted(server, root):
+def test_a_file_that_is_too_long_is_not_begun(server, root):
     server.files["file.zip"] = CONTENT + b"more"
-    with pytest.raises(DownloadFailed, match=r"is too long: 300,004 bytes"):
+    with pytest.raises(DownloadFailed, match=r"is too long: 300,004 bytes, wanted 300,000\. Nothing of it was written"):
         fetch(server, root)
     assert names(root) == []
+
+
+def test_an_answer_that_never_ends_is_cut_at_the_size_of_the_file(server, root, monkeypatch):
+    # Twice as long and no length: the right bytes first, then others.
+    server.files["file.zip"], server.headers = CONTENT * 2, {"Content-Length": None}
+    assert fetch(server, root).read_bytes() == CONTENT
+
+
+KEPT = CONTENT[:100_000]
+
+
+@pytest.fixture
+def kept(server, root):
+    """A download that broke off after 100,000 bytes; returns the file in which they are."""
+    server.files["file.zip"] = CONTENT
+    part = root / "file.zip.part"
+    part.write_bytes(KEPT)
+    return part
+
+
+def test_the_login_page_of_a_network_leaves_what_was_kept(server, root, kept):
+    server.files["file.zip"], server.understands_range = b"<html>Please log in</html>", False
+    server.headers = {"Content-Type": "text/html; charset=utf-8"}
+    with pytest.raises(DownloadFailed, match=r"a web page came .* log in first.* 100,000 bytes that came are kept"):
+        fetch(server, root)
+    assert kept.read_bytes() == KEPT
+
+
+def test_a_login_page_without_a_type_leaves_what_was_kept(server, root, kept):
+    server.files["file.zip"], server.understands_range = b"<html>Please log in</html>", False
+    with pytest.raises(DownloadFailed, match=r"is truncated: 26 bytes.* are kept"):
+        fetch(server, root)
+    assert kept.read_bytes() == KEPT
+
+
+def test_a_beginning_without_a_length_leaves_what_was_kept(server, root, kept):
+    server.understands_range, server.headers = False, {"Content-Length": None}
+    with pytest.raises(DownloadFailed, match=r"begins again and does not say how long .* are kept"):
+        fetch(server, root)
+    assert kept.read_bytes() == KEPT
+
+
+def test_an_answer_from_another_byte_on_leaves_what_was_kept(server, root, kept):
+    server.headers = {"Content-Range": "bytes 5-200004/300000"}
+    with pytest.raises(DownloadFailed, match=r"'bytes 5-200004/300000' where byte 100,000 was to come next.* are kept"):
+        fetch(server, root)
+    assert kept.read_bytes() == KEPT
+
+
+def test_the_right_content_range_goes_on(server, root, kept):
+    server.headers = {"Content-Range": "bytes 100000-299999/300000"}
+    assert fetch(server, root).read_bytes() == CONTENT
+
+
+def test_a_drip_of_bytes_counts_as_broken_off(server, root, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
+    server.files["file.zip"], server.drip = CONTENT, 0.02
+    before = time.monotonic()
+    with pytest.raises(DownloadFailed, match=r"fewer than 2,000 bytes a second .* are kept"):
+        fetch(server, root)
+    assert time.monotonic() - before < 5
+
+
+def test_several_at_once_all_get_the_file_from_one_download(server, root):
+    # Threads, since processes take seconds to start: their locks exclude each other in the same way.
+    server.files["file.zip"] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(server, root), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert (len(server.requests), names(root)) == (1, ["file.zip"])
+
+
+def test_several_loads_at_once_download_a_set_once(mnist_server, root):
+    with ThreadPoolExecutor(3) as pool:
+        assert len(set(pool.map(lambda _: load("mnist").fingerprints, range(3)))) == 1
+    together = len(mnist_server.requests)
+    for file in (*root.glob("*.npz"), *(root / "MNIST" / "raw").iterdir()):
+        file.unlink()
+    load("mnist")
+    assert len(mnist_server.requests) == 2 * together
+
+
+def test_a_lock_file_that_was_left_behind_does_not_hold(root):
+    (root / "a.lock").touch()
+    with exclusive(root / "a.lock"):
+        pass
+    assert names(root) == []
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(root, monkeypatch):
+    # Who held it removes the file between our opening it and our locking it: a third one may hold a new file by now.
+    take, removed = lock._try_lock, []
+
+    def take_late(stream):
+        if not removed:
+            removed.append((root / "a.lock").unlink())
+        return take(stream)
+
+    monkeypatch.setattr(lock, "_try_lock", take_late)
+    with exclusive(root / "a.lock"):
+        assert (root / "a.lock").exists()
+
+
+def test_who_waits_for_a_lock_says_so_once(root, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(config.log, "propagate", True)
+    entered = []
+
+    def wait():
+        with exclusive(root / "a.lock"):
+            entered.append(True)
+
+    with caplog.at_level(logging.INFO, "aecore"):
+        with exclusive(root / "a.lock"):
+            other = threading.Thread(target=wait)
+            other.start()
+            time.sleep(0.1)
+            assert not entered
+        other.join()
+    assert entered
+    assert caplog.text.count("waiting for another process, which holds") == 1
 
 
 def test_a_wrong_sha256_is_deleted_and_both_digests_are_named(server, root):
@@ -161,6 +288,27 @@ def test_after_div2k_only_folders_and_cache_are_left(div2k_server, root):
     load("div2k", size=16)
     cached = [f"div2k-16-{part}.npz" for part in ("test", "train", "valid")]
     assert names(root) == ["DIV2K_train_LR_bicubic", "DIV2K_valid_LR_bicubic", *cached]
+
+
+def test_div2k_from_our_own_download_is_official_by_checksum(div2k_server, root):
+    load("div2k", size=16)
+    for file in root.glob("*.npz"):
+        file.unlink()
+    source = load("div2k", size=16).provenance.source
+    assert source == "DIV2K, official files, halved by bicubic resizing (X2), centre crops of 16×16"
+
+
+@pytest.mark.parametrize("change", ["the receipt", "a picture"])
+def test_div2k_without_its_receipt_or_with_another_picture_is_official_by_count_only(div2k_server, root, change):
+    load("div2k", size=16)
+    for file in root.glob("*.npz"):
+        file.unlink()
+    if change == "the receipt":
+        (root / "DIV2K_train_LR_bicubic" / "X2.download.json").unlink()
+    else:
+        (root / "DIV2K_train_LR_bicubic" / "X2" / "0000x2.png").write_bytes(png(200, 100))
+    source = load("div2k", size=16).provenance.source
+    assert source.startswith("DIV2K, official files by count, not by checksum, halved")
 
 
 def test_of_div2k_only_the_missing_half_is_downloaded(div2k_server):

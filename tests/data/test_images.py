@@ -1,8 +1,11 @@
 """`Images`, and `from_array` for the reader's own."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aecore.data import Images, Splits, from_array
 
@@ -54,6 +57,24 @@ def test_the_fingerprint_does_not_depend_on_the_layout_in_memory():
     assert Images(pixels).fingerprint == Images(pixels.to(memory_format=torch.channels_last)).fingerprint
 
 
+def test_the_fingerprint_notices_pixels_changed_in_place():
+    images = Images(zeros())
+    before = images.fingerprint
+    images.pixels[0, 0, 0, 0] = 1
+    assert images.fingerprint != before
+
+
+def test_the_fingerprint_is_the_sha256_of_shape_pixels_and_labels():
+    # Published runs depend on it, so it stays what it was.
+    images = Images(torch.tensor([[[[1, 2]]]], dtype=torch.uint8), torch.tensor([3]))
+    content = b"(1, 1, 1, 2)" + b"\x01\x02" + b"\x03" + bytes(7)
+    assert images.fingerprint == hashlib.sha256(content).hexdigest()
+
+
+def test_a_set_without_images_has_a_fingerprint():
+    assert Images(zeros()[:0], torch.zeros(0, dtype=torch.int64)).fingerprint != Images(zeros()).fingerprint
+
+
 def test_from_array_takes_bytes_as_they_are():
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
     assert np.array_equal(from_array(pixels).pixels.numpy()[:, 0], pixels)
@@ -61,7 +82,7 @@ def test_from_array_takes_bytes_as_they_are():
 
 def test_from_array_turns_floats_into_256_levels():
     # .5 × 255 = 127.5 rounds to the even 128
-    assert from_array(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 3)).pixels.flatten().tolist() == [0, 128, 255]
+    assert from_array(torch.tensor([0.0, 0.5, 1.0]).reshape(1, 3, 1)).pixels.flatten().tolist() == [0, 128, 255]
 
 
 def test_from_array_keeps_colour_labels_name_and_source():
@@ -125,4 +146,68 @@ def test_an_empty_set_is_refused():
 
 def test_labels_that_are_not_integers_are_refused():
     with pytest.raises(ValueError, match=r"labels: wanted integers, got torch.float64"):
-        from_array(np.zeros((2, 4, 4)), labels=np.array([0.5, 1.0]))
+        from_array(np.zeros((2, 5, 5)), labels=np.array([0.5, 1.0]))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_one_colour_picture_is_not_taken_for_many_grey_ones(channels):
+    with pytest.raises(ValueError, match=r"\(200, 300, .\) may mean one colour image .*permute\(2, 0, 1\)\[None\]"):
+        from_array(np.zeros((200, 300, channels), np.uint8))
+
+
+def test_the_advice_for_one_colour_picture_works():
+    pixels = np.arange(2 * 5 * 4, dtype=np.uint8).reshape(2, 5, 4)
+    images = from_array(torch.as_tensor(pixels)[:, :, :3].permute(2, 0, 1)[None])
+    assert np.array_equal(images.pixels[0].permute(1, 2, 0).numpy(), pixels[:, :, :3])
+
+
+def test_a_pil_image_is_refused_with_a_hint():
+    with pytest.raises(TypeError, match=r"got PIL\.Image\.Image; try numpy\.asarray\(pixels\)"):
+        from_array(Image.new("RGB", (30, 20)))
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        [Image.new("L", (5, 6)), Image.new("L", (6, 5))],
+        [np.zeros((5, 6)), np.zeros((6, 5))],
+        ["a.png", "b.png"],
+        [None],
+        [[1, 2], [3]],
+        np.array([None, 1]),
+        np.array(["a"]),
+    ],
+    ids=["PIL images", "two shapes", "names", "None", "ragged", "objects", "words"],
+)
+def test_what_is_no_array_of_numbers_is_refused_with_a_hint(pixels):
+    with pytest.raises(TypeError, match=r"pixels: no array of numbers can be made .* numpy\.stack"):
+        from_array(pixels)
+
+
+@pytest.mark.parametrize("pixels", [None, 5, "photo.png", {"pixels": 1}])
+def test_what_is_no_array_at_all_is_refused(pixels):
+    with pytest.raises(TypeError, match="pixels: wanted a NumPy array or a torch tensor, got"):
+        from_array(pixels)
+
+
+def test_labels_that_are_words_are_refused():
+    with pytest.raises(TypeError, match="labels: no array of numbers"):
+        from_array(np.zeros((2, 5, 5)), labels=["cat", "dog"])
+
+
+def test_labels_that_are_true_or_false_are_refused():
+    with pytest.raises(ValueError, match=r"labels: wanted integers, got torch\.bool"):
+        from_array(np.zeros((2, 5, 5)), labels=np.array([True, False]))
+
+
+def test_lists_of_arrays_of_one_size_are_taken():
+    assert len(from_array([np.zeros((5, 6), np.uint8)] * 2)) == 2
+
+
+def test_an_array_read_backwards_is_taken():
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    assert np.array_equal(from_array(pixels[::-1]).pixels.numpy()[:, 0], pixels[::-1])
+
+
+def test_an_array_in_the_byte_order_of_another_machine_is_taken():
+    assert from_array(np.ones((1, 2, 2), ">f4")).pixels.unique().tolist() == [255]

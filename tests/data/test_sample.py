@@ -116,3 +116,10 @@ def test_importing_the_data_package_imports_nothing_heavy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_making_the_sample_does_not_import_scikit_learn():
+    # Its import takes longer than the whole sample.
+    code = "import sys; from aecore.data.sample import build; build('mnist'), build('div2k'); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "sklearn" not in run.stdout

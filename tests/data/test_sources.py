@@ -1,7 +1,5 @@
 """`load`: where a set is looked for, in which order, and what is said when it is not there."""
 
-import json
-import logging
 import pickle
 import tempfile
 from hashlib import md5
@@ -11,26 +9,10 @@ import pytest
 import torch
 import torchvision.datasets
 
-from aecore import config, files, journal
+from aecore import journal
 from aecore.data import DamagedData, DataNotFound, StandInRefused, available, load
 
 PARTS = ("train", "valid", "test")
-
-
-@pytest.fixture
-def mnist(write_mnist, official_counts):
-    """A folder MNIST/raw with 24 + 4 images, taken for the official set; 2 of the 24 validate."""
-    official_counts("mnist", 24, 2, 4)
-    return write_mnist()
-
-
-def write_cache(root, key, value=7, shape=(1, 28, 28), **changes):
-    """Write a cache by hand, as the design describes it; a change to None leaves that entry out."""
-    for part in PARTS:
-        meta = json.dumps({"source": f"by hand, {value}", "licence": "free", "note": "a note"})
-        entries = {"pixels": np.full((3, *shape), value, np.uint8), "labels": np.arange(3), "meta": np.array(meta)}
-        entries = {name: entry for name, entry in {**entries, **changes}.items() if entry is not None}
-        np.savez(root / f"{key}-{part}.npz", **entries)
 
 
 # The ordinary folders
@@ -146,97 +128,6 @@ def test_labels_that_do_not_fit_the_images_are_refused(root, write_emnist, offic
         load("emnist")
 
 
-# The order of the sources, and the cache
-
-
-def test_the_cache_comes_before_the_folder(mnist, root):
-    write_cache(root, "mnist")
-    assert load("mnist").train.pixels.unique().tolist() == [7]
-
-
-def test_a_cache_written_by_hand_carries_its_source_licence_and_note(root):
-    write_cache(root, "mnist")
-    where = load("mnist").provenance
-    assert (where.source, where.licence, where.note, where.stand_in) == ("by hand, 7", "free", "a note", False)
-
-
-def test_a_cache_without_labels_loads(root):
-    write_cache(root, "mnist", labels=None)
-    assert load("mnist").train.labels is None
-
-
-def test_the_first_load_writes_a_cache_that_gives_the_same(mnist, root):
-    first = load("mnist")
-    (root / "MNIST").rename(root / "elsewhere")
-    second = load("mnist")
-    for one, other in zip(vars(first).values(), vars(second).values(), strict=True):
-        assert one.fingerprint == other.fingerprint
-        assert (one.name, one.classes, one.provenance) == (other.name, other.classes, other.provenance)
-
-
-def test_an_incomplete_cache_is_not_used(mnist, root):
-    write_cache(root, "mnist")
-    (root / "mnist-valid.npz").unlink()
-    assert len(load("mnist").train) == 22
-
-
-def test_a_data_folder_that_cannot_be_written_still_loads(mnist, root, monkeypatch, caplog):
-    def deny(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    # Not chmod: the tests may run as root, whom no mode stops.
-    monkeypatch.setattr(files.tempfile, "mkstemp", deny)
-    with caplog.at_level(logging.INFO, "aecore"):
-        monkeypatch.setattr(config.log, "propagate", True)
-        assert len(load("mnist").train) == 22
-    assert "mnist: no cache written" in caplog.text
-    assert not list(root.glob("*.npz"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        (
-            {"pixels": np.zeros((3, 28, 28), np.uint8)},
-            r"wanted uint8 of shape \(N, 1, 28, 28\), found .* \(3, 28, 28\)",
-        ),
-        ({"pixels": np.zeros((3, 1, 28, 28))}, "wanted uint8 .* found float64"),
-        ({"pixels": np.zeros((3, 3, 32, 32), np.uint8)}, r"found uint8 of shape \(3, 3, 32, 32\)"),
-        ({"pixels": None}, "an entry is missing .*pixels"),
-        ({"meta": None}, "an entry is missing .*meta"),
-        ({"meta": np.array("{}")}, "an entry is missing .*source"),
-        ({"meta": np.array("no json")}, "JSONDecodeError"),
-        ({"labels": np.arange(2)}, r"labels: wanted shape \(3,\)"),
-        ({"labels": np.zeros(3)}, "labels: wanted int64, found float64"),
-        ({"labels": np.array([{}, {}, {}], dtype=object)}, "allow_pickle=False"),
-    ],
-)
-def test_a_wrong_cache_file_is_named_with_its_problem(root, changes, problem):
-    write_cache(root, "mnist", **changes)
-    with pytest.raises(DamagedData, match=rf"mnist-train\.npz is damaged: .*{problem}.*Delete it and load again"):
-        load("mnist")
-
-
-@pytest.mark.parametrize("kept", [0, 100, 2000])
-def test_a_torn_cache_file_is_explained_and_left_where_it_is(root, kept):
-    write_cache(root, "mnist")
-    file = root / "mnist-test.npz"
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(DamagedData, match=r"mnist-test\.npz is damaged: .*Delete it and load again"):
-        load("mnist")
-    assert file.stat().st_size == kept
-
-
-def test_one_changed_byte_in_the_pixels_of_a_cache_is_found(root):
-    write_cache(root, "mnist")
-    file = root / "mnist-train.npz"
-    content = bytearray(file.read_bytes())
-    content[content.index(b"\x07" * 100) + 50] = 8
-    file.write_bytes(content)
-    with pytest.raises(DamagedData, match="CRC"):
-        load("mnist")
-
-
 # Nothing there
 
 
@@ -292,6 +183,56 @@ def test_other_images_in_stl10s_folder_are_refused_unless_named_a_stand_in(stl10
         load("stl10")
 
 
+def test_as_many_other_images_are_not_taken_for_mnist(write_idx, mnist, root):
+    pixels, labels = mnist[0]
+    changed = pixels.copy()
+    changed[23, 27, 27] ^= 1
+    write_idx(root / "MNIST" / "raw", "train", changed, labels)
+    with pytest.raises(StandInRefused, match=r"it holds as many images, but their checksums differ"):
+        load("mnist")
+
+
+def test_as_many_other_images_are_accepted_as_a_stand_in_for_mnist(write_idx, mnist, root):
+    pixels, labels = mnist[0]
+    write_idx(root / "MNIST" / "raw", "train", pixels, (labels + 1) % 10)
+    assert load("mnist", stand_in=True).provenance.stand_in
+
+
+def test_24_other_pictures_are_not_taken_for_kodak(write_photos):
+    write_photos("kodak", [(768, 512)] * 24)
+    with pytest.raises(StandInRefused, match=r"their checksums differ .*kodim01\.png to kodim24\.png"):
+        load("kodak")
+
+
+def test_a_processed_folder_does_not_hide_the_raw_files_of_mnist(mnist, root):
+    processed = root / "MNIST" / "processed"
+    processed.mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(5, 28, 28, dtype=torch.uint8), torch.zeros(5)), processed / name)
+    assert len(load("mnist").train) == 22
+
+
+def test_emnist_says_that_only_its_number_of_images_was_checked(write_emnist, official_counts):
+    official_counts("emnist", 4, 1, 4)
+    pixels = np.zeros((4, 28, 28), np.uint8)
+    write_emnist((pixels, np.zeros(4)), (pixels, np.zeros(4)))
+    assert load("emnist").provenance.source == "EMNIST Balanced, official files by count, not by checksum"
+
+
+def test_labels_beyond_the_classes_are_refused(write_emnist):
+    pixels = np.zeros((4, 28, 28), np.uint8)
+    write_emnist((pixels, np.array([0, 46, 47, 1])), (pixels, np.zeros(4)))
+    with pytest.raises(DamagedData, match="labels: wanted 0 to 46, found 0 to 47"):
+        load("emnist", stand_in=True)
+
+
+def test_images_of_another_size_are_refused(write_emnist):
+    pixels = np.zeros((4, 32, 32), np.uint8)
+    write_emnist((pixels, np.zeros(4)), (pixels, np.zeros(4)))
+    with pytest.raises(DamagedData, match=r"wanted images of shape \(1, 28, 28\), found \(1, 32, 32\)"):
+        load("emnist", stand_in=True)
+
+
 def test_a_smaller_emnist_is_refused_by_its_numbers(write_emnist):
     pixels, labels = np.zeros((47, 28, 28), np.uint8), np.arange(47)[::-1]
     write_emnist((pixels, labels), (pixels, labels))
@@ -331,9 +272,10 @@ def test_the_cache_of_a_stand_in_does_not_open_the_door_to_it(stl10):
         load("stl10")
 
 
-def test_the_official_cache_comes_before_a_stand_in(stl10, root):
+def test_the_official_cache_comes_before_a_stand_in(stl10, official_counts, write_cache):
     load("stl10", stand_in=True)
-    write_cache(root, "stl10", value=9, shape=(3, 96, 96))
+    official_counts("stl10", 6, 3, 3)
+    write_cache("stl10", value=9, shape=(3, 96, 96))
     splits = load("stl10", stand_in=True)
     assert (splits.train.pixels.unique().tolist(), splits.provenance.stand_in) == ([9], False)
 
@@ -454,8 +396,9 @@ def test_a_div2k_folder_with_other_counts_is_not_taken_for_div2k(write_photos):
 # What is here
 
 
-def test_available_says_where_each_set_is(mnist, stl10, root):
-    write_cache(root, "cifar10", shape=(3, 32, 32))
+def test_available_says_where_each_set_is(mnist, stl10, official_counts, write_cache):
+    official_counts("cifar10", 6, 3, 3)
+    write_cache("cifar10", shape=(3, 32, 32))
     where = {entry["name"]: entry["where"] for entry in available()}
     assert where == {
         "mnist": "folder",
@@ -479,7 +422,7 @@ def test_available_needs_no_data_folder(monkeypatch, tmp_path):
 
 
 def test_the_default_data_folder_is_in_the_home_cache(monkeypatch):
-    from aecore.data.catalogue import data_root
+    from aecore.config import data_root
 
     monkeypatch.delenv("AECORE_DATA")
     monkeypatch.setenv("HOME", tempfile.gettempdir())

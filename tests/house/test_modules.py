@@ -9,7 +9,7 @@ from chapters import ROOT
 
 # Each may import those above it and itself, never one below.
 ORDER = (
-    "files", "processes", "profile", "models", "losses", "alignment", "codec", "data", "metrics", "training",
+    "suggest", "files", "processes", "profile", "models", "losses", "alignment", "codec", "data", "metrics", "training",
     "fingerprints", "runs", "experiment", "plots", "interactive", "exercises", "publishing",
     "course", "cli", "__main__",
 )  # fmt: skip
