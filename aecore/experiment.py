@@ -22,7 +22,7 @@ from .runs import Run, store
 from .runs.fingerprint import digests_of, fingerprint, hash_of_weights, parts_of
 from .training import Checkpoints, History, Observer, Plan, train
 
-QUICK_STEPS, QUICK_IMAGES = 3, 64
+QUICK_STEPS, QUICK_IMAGES = 2, 32
 InitFrom = str | Run | Mapping[str, Run] | None
 
 
@@ -57,7 +57,8 @@ def fit(
         loss: short for `objective=Reconstruction(loss)`: "mse" (the default), "mae", "bce" or a function of a batch and
             its reconstructions.
         objective: what is made small, where it is not a reconstruction's loss.
-        name: under which the run is stored and looked for, "02-conv"; None stores and looks up nothing.
+        name: under which the run is stored and looked for, "02-conv"; None stores and looks up nothing, and neither
+            does the quick profile.
         init_from: a run whose weights to start from, or one for each part of the model, {"encoder": run}; other parts
             are drawn from the seed. "model" keeps the weights that the model comes with.
         weights: False takes a published run that comes without its weights: its history is there, and what
@@ -77,7 +78,8 @@ def fit(
     training = _Training(model, data, plan, objective, name, _Start.of(init_from, model))
     hint = "Start every process with the same command and the same data."
     distributed.check_agreement("the training", training.fingerprint, hint)
-    run = (_stored(training, weights) or _trained(training)) if name else _train(training, Checkpoints())
+    stores = name is not None and config.profile() == "full"  # a run of the quick profile is no result
+    run = (_stored(training, weights) or _trained(training)) if stores else _train(training, Checkpoints())
     if name and not run.history.interrupted:
         facts = {"name": name, "fingerprint": run.fingerprint, "date": run.date, "machine": run.machine}
         journal.record("run", **facts, weights=weights, other_data=run.other_data)
@@ -155,10 +157,10 @@ def _stored(training: _Training, weights: bool) -> Run | None:
     run = store.find(name, training.fingerprint, training.model, weights)
     hint = "AECORE_RUNS must be a folder that all processes share."
     distributed.check_agreement("whether this run is stored", str(run is not None), hint)
-    if run is None and config.profile() == "full" and not config.is_publishing():
+    if run is None and not config.is_publishing():
         run = store.find_for_other_data(name, training.digests, training.model, weights)
     if run is None:
-        if config.profile() == "full" and (why := store.mismatch(name, training.digests)):
+        if why := store.mismatch(name, training.digests):
             config.log.info(why)
         return None
     if distributed.rank() == 0:  # a process that was killed right after it had stored the run leaves more
