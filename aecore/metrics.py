@@ -6,14 +6,16 @@ Every function takes images `x` and reconstructions `x_hat` of shape (N, C, H, W
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import distributed
 from .data.images import Images
-from .inference import Model, device_of, eval_mode
+from .inference import Model, check_unchanged, device_of, eval_mode
 
 
 def mse(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -116,7 +118,11 @@ class Scores:
         psnr_db: mean of the images' PSNR, infinite values left out.
         psnr_of_mse_db: PSNR of the mean MSE; never above `psnr_db` where no image is perfect, since −log is convex.
         ssim: mean of the images' SSIM, or NaN for images smaller than 11×11.
-        each: tensors of shape (N,) by metric.
+        each: tensors of shape (N,) by metric: "mse", "mae", "psnr" and, where they were measured, "ssim", "accuracy"
+            (1 or 0) and "bytes".
+        accuracy: share of the reconstructions that the judge takes for what their labels say; None without a judge.
+        bytes: mean size of the images' files; None where no files were made.
+        bpp: the same in bits per pixel of height times width, or None.
     """
 
     images: str
@@ -127,19 +133,35 @@ class Scores:
     psnr_of_mse_db: float
     ssim: float
     each: dict[str, Tensor]
+    accuracy: float | None = None
+    bytes: float | None = None
+    bpp: float | None = None
 
     def __repr__(self) -> str:
+        judged = "" if self.accuracy is None else f"  accuracy {self.accuracy:.4f}"
+        size = "" if self.bytes is None else f"  {self.bytes:,.1f} bytes  {self.bpp:.3f} bit/pixel"
         return (
             f"{self.images} ({self.count:,} images): MSE {self.mse:.5f}  MAE {self.mae:.4f}  "
-            f"PSNR {self.psnr_db:.2f} dB  SSIM {self.ssim:.4f}"
+            f"PSNR {self.psnr_db:.2f} dB  SSIM {self.ssim:.4f}{judged}{size}"
         )
 
 
 @torch.no_grad()
 def evaluate(
-    model: Model, images: Images, *, clip: bool = False, batch_size: int = 500
+    model: Model,
+    images: Images,
+    *,
+    clip: bool = False,
+    judge: Model | None = None,
+    files: bool = False,
+    batch_size: int = 500,
 ) -> Scores:
     """Return the scores of a model on images.
+
+        evaluate(run.model, cifar.test, clip=True)
+        evaluate(run.model, cifar.test, clip=True, judge=classifier)       # accuracy as well
+        evaluate(lambda x: x, cifar.test, judge=classifier)                # the judge's own accuracy
+        evaluate(codec, kodak.test, files=True)                            # bytes and bits per pixel as well
 
     Several processes (torchrun) share the batches; all of them must call it, and all get the same scores, the
     very numbers of one process: each image counts once, however unevenly the batches fall.
@@ -147,42 +169,115 @@ def evaluate(
     Args:
         model: an autoencoder, or any function from images to reconstructions, (N, C, H, W) to the same.
         images: what to reconstruct; at least one.
-        clip: bring reconstructions into [0, 1] first, as a screen or a file would.
+        clip: bring reconstructions into [0, 1] first, as a screen or a file would; the judge sees them so too.
+        judge: a classifier, or a run with one: gives class scores (N, classes) for images (N, C, H, W). The images
+            need labels.
+        files: reconstruct from real files. `model.compress(x)` gives a `bytes` object for each image, and what
+            `model.decompress` reads back from them is scored; their lengths are the bytes in the scores.
         batch_size: images at a time; it changes no result, only memory.
 
     Raises:
-        ValueError: there is no image, or the model's images do not fit.
+        ValueError: there is no image, the model's images do not fit or it has written into those it was given, there
+            are no labels for the judge, or it does not know them all.
+        TypeError: the judge is no classifier, or the model makes no files.
     """
     if len(images) == 0:
         raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: wanted a whole number from 1, got {batch_size!r}")
+    judging = None if judge is None else _Judge(judge, images)
     device = device_of(model)
-    names = ["mse", "mae", "psnr", *(["ssim"] if min(images.shape[1:]) >= 11 else [])]
+    names = [*METRICS] if min(images.shape[1:]) >= 11 else [name for name in METRICS if name != "ssim"]
+    measured = [*names, *(["accuracy"] if judging else []), *(["bytes"] if files else [])]
     # Each process fills in its images' places and leaves zeros in the others', so that adding up changes no value.
-    each = {name: torch.zeros(len(images), dtype=torch.float64) for name in names}
-    with eval_mode(model):
+    each = {name: torch.zeros(len(images), dtype=torch.float64) for name in measured}
+    with eval_mode(model, *([judging.network] if judging else [])):
         for number in distributed.shard(-(-len(images) // batch_size)):
             place = slice(number * batch_size, (number + 1) * batch_size)
             x = images[place].floats(device)
-            x_hat = model(x).float()
+            x_hat, sizes = _from_files(model, x) if files else (_from_model(model, x), None)
             if clip:
                 x_hat = x_hat.clamp(0, 1)
-            for name in names:
-                each[name][place] = METRICS[name](x, x_hat).cpu()
+            found = {name: METRICS[name](x, x_hat) for name in names}
+            if judging:
+                found["accuracy"] = judging.is_right(x_hat, place)
+            if files:
+                found["bytes"] = sizes
+            for name, values in found.items():
+                each[name][place] = values.cpu().double()
     return _scores(images, {name: distributed.all_reduce_sum_on_cpu(values) for name, values in each.items()})
 
 
 METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 
 
+def _from_model(model: Model, x: Tensor) -> Tensor:
+    """Return the reconstructions that a model gives, in float32."""
+    version = x._version
+    x_hat = model(x)
+    check_unchanged(x, version, f"model: {type(model).__name__}")
+    return x_hat.float()
+
+
+def _from_files(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a model reads back from the files that it makes of images, and how many bytes each file has."""
+    if not all(callable(getattr(model, method, None)) for method in ("compress", "decompress")):
+        raise TypeError(
+            "model: files=True needs a model with compress(x), which gives a bytes object for each image, and "
+            f"decompress(files), which gives the images; {type(model).__name__} has not both"
+        )
+    version = x._version
+    files = model.compress(x)
+    check_unchanged(x, version, f"model: {type(model).__name__}")
+    if not isinstance(files, list | tuple) or len(files) != len(x) or not all(isinstance(f, bytes) for f in files):
+        kinds = ", ".join(sorted({type(f).__name__ for f in files})) if isinstance(files, list | tuple) else ""
+        got = f"{len(files)} of {kinds}" if kinds else type(files).__name__
+        raise TypeError(f"model: wanted compress(x) to give a bytes object for each of {len(x)} images, got {got}")
+    return model.decompress(files).float().to(x.device), torch.tensor([len(file) for file in files])
+
+
+class _Judge:
+    """A classifier that says of reconstructions whether they still show what their labels say.
+
+    Args:
+        judge: the classifier, or a run with one.
+        images: whose reconstructions come; their labels are the truth.
+    """
+
+    def __init__(self, judge: Callable[[Tensor], Tensor], images: Images) -> None:
+        self.network = judge if isinstance(judge, nn.Module) else getattr(judge, "model", judge)
+        if not callable(self.network):
+            raise TypeError(f"judge: wanted a classifier, or a run with one, got {type(judge).__name__}")
+        if images.labels is None:
+            raise ValueError(f"judge: {images.name} has no labels to judge by")
+        self.labels = images.labels
+
+    def is_right(self, x_hat: Tensor, place: slice) -> Tensor:
+        """Return for each reconstruction whether the judge's highest score is that of its label."""
+        device, labels = device_of(self.network), self.labels[place]
+        scores = self.network(x_hat.to(device))
+        if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(labels):
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(f"judge: wanted class scores of shape ({len(labels)}, classes), got {got}")
+        if labels.max() >= scores.shape[1]:
+            raise ValueError(f"judge: knows {scores.shape[1]} classes, but there is a label {labels.max()}")
+        return scores.argmax(1) == labels.to(device)
+
+
 def _scores(images: Images, each: dict[str, Tensor]) -> Scores:
     finite = each["psnr"][each["psnr"].isfinite()]
+    means = {name: values.mean().item() for name, values in each.items()}
+    size = means.get("bytes")
     return Scores(
         images=images.name,
         count=len(images),
-        mse=each["mse"].mean().item(),
-        mae=each["mae"].mean().item(),
+        mse=means["mse"],
+        mae=means["mae"],
         psnr_db=finite.mean().item() if len(finite) else float("inf"),
         psnr_of_mse_db=psnr_of(each["mse"].mean()).item(),
-        ssim=each["ssim"].mean().item() if "ssim" in each else float("nan"),
+        ssim=means.get("ssim", float("nan")),
         each=each,
+        accuracy=means.get("accuracy"),
+        bytes=size,
+        bpp=None if size is None else 8 * size / math.prod(images.shape[1:]),
     )

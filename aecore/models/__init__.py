@@ -1,13 +1,15 @@
-"""The models of the book. All keep one protocol: `encode`, `decode`, `code_shape`."""
+"""The models of the book. All autoencoders keep one protocol: `encode`, `decode`, `code_shape`."""
 
 from __future__ import annotations
 
 import difflib
 
 from .autoencoder import Autoencoder, init_weights
+from .classifier import ResidualClassifier
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
+from .frozen import Frozen, freeze, unfreeze
 from .linear import LinearAutoencoder
 from .principal import PCAStartAutoencoder, principal_components
 from .summary import Summary, count_parameters, summary
@@ -40,14 +42,18 @@ __all__ = [
     "Autoencoder",
     "ConvAutoencoder",
     "DenseAutoencoder",
+    "Frozen",
     "LinearAutoencoder",
     "PCAStartAutoencoder",
+    "ResidualClassifier",
     "StridedConvAutoencoder",
     "Summary",
     "UpsamplingAutoencoder",
     "count_parameters",
     "create",
+    "freeze",
     "init_weights",
     "principal_components",
     "summary",
+    "unfreeze",
 ]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
 
 
 class Frozen(nn.Module):
-    """A trained network that stays as it is: no gradients for its parameters, always in evaluation mode.
+    """A copy of a trained network that stays as it is: no gradients for its parameters, always in evaluation mode.
 
     Gradients still flow *through* it to what it is given, as a feature loss needs. Whatever the network offers
-    (`encode`, `decode`, `features` …) can be called on it. Of a run whose weights were not published it can be made as
-    well: it then says so when it is used, and a training that was done with it is found without it.
+    (`encode`, `decode`, `features` …) can be called on it. The network it was made from can be trained further, and
+    moved to another device, without a change to the copy. A part of a model that is to be trained later is better
+    frozen with `freeze` and released with `unfreeze`.
+
+    Of a run whose weights were not published it can be made as well: it then says so when it is used, and a training
+    that was done with it is found without it.
 
     Args:
         source: a run, which tells the network by its fingerprint; or a network, told by its weights.
 
     Attributes:
+        network: the copy.
         fingerprint: of the run, or None.
+
+    Raises:
+        TypeError: `source` is neither.
     """
 
     def __init__(self, source) -> None:
@@ -25,10 +35,9 @@ class Frozen(nn.Module):
         if network is None:
             raise TypeError(f"source: wanted a run or a network, got {type(source).__name__}")
         self.fingerprint: str | None = getattr(source, "fingerprint", None)
-        self.network = network
-        if isinstance(network, nn.Module):
-            freeze(network)
-            self.train(False)
+        # A copy, since the original belongs to the reader: frozen itself, its own training could not be repeated.
+        self.network = freeze(copy.deepcopy(network)) if isinstance(network, nn.Module) else network
+        self.train(False)
 
     def train(self, mode: bool = True) -> Frozen:
         """Stay in evaluation mode, whatever is asked."""
