@@ -267,6 +267,8 @@ def _objective(loss: str | losses.Loss | None, objective: Objective | None) -> O
             f"objective: wanted one of aecore.objectives, such as Classification(), got {type(objective).__name__}; a "
             "function of x and x_hat goes into loss="
         )
+    if "_modules" not in vars(objective):  # PyTorch would complain of an attribute that nobody has written
+        raise TypeError(f"objective: {type(objective).__name__}.__init__ must begin with super().__init__()")
     return objective
 
 
