@@ -27,6 +27,7 @@ class Frozen(nn.Module):
 
     Raises:
         TypeError: `source` is neither.
+        ValueError: the run's model was trained again since, as another run.
     """
 
     def __init__(self, source) -> None:
@@ -34,6 +35,8 @@ class Frozen(nn.Module):
         network = source if isinstance(source, nn.Module) else getattr(source, "model", None)
         if network is None:
             raise TypeError(f"source: wanted a run or a network, got {type(source).__name__}")
+        if hasattr(source, "check_model"):  # a run, which knows whether its model still holds its weights
+            source.check_model("source")
         self.fingerprint: str | None = getattr(source, "fingerprint", None)
         # A copy, since the original belongs to the reader: frozen itself, its own training could not be repeated.
         self.network = freeze(copy.deepcopy(network)) if isinstance(network, nn.Module) else network

@@ -1,6 +1,8 @@
 """`metrics`: by hand on 4×4 images, and against scikit-image and torchmetrics on random ones."""
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 
 from aecore import distributed, metrics
 from aecore.data import Images
-from aecore.models import ConvAutoencoder, LinearAutoencoder
+from aecore.models import ConvAutoencoder, Frozen, LinearAutoencoder
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 11, 17), (1, 96, 60)]
 
@@ -260,6 +262,184 @@ class TestEvaluate:
             monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
             shares.append(metrics.evaluate(model, images, batch_size=5).each[name])
         assert torch.equal(sum(shares), whole)
+
+
+class Brightness(nn.Module):
+    """A judge: class 1 for images that are more than half white, else class 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        white = self.scale * x.flatten(1).mean(1)
+        return torch.stack([1 - white, white], 1)
+
+
+class Raw:
+    """A codec whose file of an image is its bytes, but for those of black pixels; it loses the lowest four bits."""
+
+    def compress(self, x):
+        kept = (x * 255).round().to(torch.uint8).flatten(1) // 16 * 16
+        self.shape = x.shape[1:]
+        return [bytes(image.tolist()).rstrip(b"\0") for image in kept]
+
+    def decompress(self, files):
+        side = math.prod(self.shape)
+        whole = [list(file.ljust(side, b"\0")) for file in files]
+        return torch.tensor(whole, dtype=torch.float32).unflatten(1, self.shape) / 255
+
+
+def grey(*values, labels=None):
+    """Images of 1×4×4 pixels, each of one grey."""
+    pixels = torch.tensor(values, dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    return Images(pixels, None if labels is None else torch.tensor(labels), name="grey")
+
+
+def same(x):
+    return x
+
+
+class TestEvaluateWithAJudge:
+    FOUR = grey(10, 100, 150, 250, labels=[0, 1, 0, 1])  # the judge says 0, 0, 1, 1: right, wrong, wrong, right
+
+    def test_accuracy_by_hand(self):
+        scores = metrics.evaluate(same, self.FOUR, judge=Brightness())
+        assert (scores.accuracy, scores.each["accuracy"].tolist()) == (0.5, [1, 0, 0, 1])
+
+    def test_the_judge_sees_the_reconstructions(self):
+        scores = metrics.evaluate(lambda x: 1 - x, self.FOUR, judge=Brightness())
+        assert scores.each["accuracy"].tolist() == [0, 1, 1, 0]
+
+    def test_the_judge_sees_them_clipped_where_they_are(self):
+        def glowing(x):  # three dark pixels to one of 10: bright on the whole, but not on a screen
+            return torch.tensor([0.0, 0, 0, 10]).repeat(4).reshape(1, 1, 4, 4).expand_as(x)
+
+        found = [metrics.evaluate(glowing, self.FOUR, judge=Brightness(), clip=clip) for clip in (False, True)]
+        assert [scores.each["accuracy"].tolist() for scores in found] == [[0, 1, 0, 1], [1, 0, 1, 0]]
+
+    @pytest.mark.parametrize("form", [Frozen, lambda judge: SimpleNamespace(model=judge), lambda judge: judge.forward])
+    def test_the_judge_may_be_frozen_or_a_runs_or_a_function(self, form):
+        assert metrics.evaluate(same, self.FOUR, judge=form(Brightness())).accuracy == 0.5
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_the_judge_is_used_in_evaluation_and_left_in_its_mode(self, training):
+        judge = nn.Sequential(nn.Dropout(0.99), Brightness()).train(training)
+        accuracy = metrics.evaluate(same, self.FOUR, judge=judge).accuracy
+        assert (accuracy, judge[0].training) == (0.5, training)
+
+    def test_a_judge_with_a_part_called_model_is_used_whole(self):
+        class Opposite(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.model = Brightness()
+
+            def forward(self, x):
+                return -self.model(x)
+
+        assert metrics.evaluate(same, self.FOUR, judge=Opposite()).each["accuracy"].tolist() == [0, 1, 1, 0]
+
+    def test_without_a_judge_there_is_no_accuracy(self):
+        scores = metrics.evaluate(same, self.FOUR)
+        assert (scores.accuracy, "accuracy" in scores.each) == (None, False)
+
+    def test_the_scores_tell_it(self):
+        assert repr(metrics.evaluate(same, self.FOUR, judge=Brightness())).endswith("SSIM nan  accuracy 0.5000")
+
+    def test_images_without_labels_are_refused(self):
+        with pytest.raises(ValueError, match="judge: grey has no labels to judge by"):
+            metrics.evaluate(same, grey(1, 2), judge=Brightness())
+
+    def test_a_label_that_the_judge_does_not_know_is_refused(self):
+        with pytest.raises(ValueError, match="judge: knows 2 classes, but there is a label 2"):
+            metrics.evaluate(same, grey(1, 2, 3, labels=[0, 1, 2]), judge=Brightness())
+
+    def test_an_autoencoder_is_no_judge(self):
+        with pytest.raises(ValueError, match=r"judge: wanted class scores of shape \(4, classes\), got \(4, 1, 4, 4\)"):
+            metrics.evaluate(same, self.FOUR, judge=same)
+
+    @pytest.mark.parametrize("judge", ["judge", 3, SimpleNamespace(model=None)])
+    def test_what_is_no_classifier_is_refused(self, judge):
+        with pytest.raises(TypeError, match=r"judge: wanted a classifier, or a run with one, got (str|int|Simple)"):
+            metrics.evaluate(same, self.FOUR, judge=judge)
+
+
+class TestEvaluateFromFiles:
+    # Kept are 240, 240 and nothing: files of 16, 16 and 0 bytes for 16 pixels each; errors of 15, 0 and 15 steps.
+    THREE = grey(255, 240, 15)
+
+    def test_bytes_by_hand(self):
+        scores = metrics.evaluate(Raw(), self.THREE, files=True)
+        assert (scores.each["bytes"].tolist(), scores.bytes) == ([16, 16, 0], 32 / 3)
+
+    def test_bits_per_pixel_by_hand(self):
+        assert metrics.evaluate(Raw(), self.THREE, files=True).bpp == 8 * (32 / 3) / 16
+
+    def test_a_pixel_is_one_whatever_its_channels(self, noise):
+        scores = metrics.evaluate(Raw(), Images(torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)), files=True)
+        assert (scores.bytes, scores.bpp) == (48, 8 * 48 / 16)
+
+    def test_what_the_files_give_back_is_scored(self):
+        scores = metrics.evaluate(Raw(), self.THREE, files=True)
+        assert scores.mae == pytest.approx((15 + 0 + 15) / 3 / 255, rel=1e-6)  # float32
+
+    def test_and_judged(self):
+        images = grey(255, 240, 15, labels=[1, 1, 1])
+        assert metrics.evaluate(Raw(), images, files=True, judge=Brightness()).accuracy == pytest.approx(2 / 3)
+
+    def test_without_files_there_are_no_bytes(self):
+        scores = metrics.evaluate(same, self.THREE)
+        assert (scores.bytes, scores.bpp, "bytes" in scores.each) == (None, None, False)
+
+    def test_the_scores_tell_them(self):
+        assert repr(metrics.evaluate(Raw(), self.THREE, files=True)).endswith("SSIM nan  10.7 bytes  5.333 bit/pixel")
+
+    def test_a_model_without_files_is_refused(self):
+        with pytest.raises(TypeError, match=r"model: files=True needs .* compress\(x\).* LinearAutoencoder has not"):
+            metrics.evaluate(LinearAutoencoder((1, 4, 4), 2), self.THREE, files=True)
+
+    @pytest.mark.parametrize(
+        ("files", "got"),
+        [([b"1", b"2"], "2 of bytes"), ([1, b"", 3], "3 of bytes, int"), (b"123", "bytes"), ({}, "dict"), ([], "list")],
+    )
+    def test_files_that_are_none_are_refused(self, files, got):
+        codec = Raw()
+        codec.compress = lambda x: files
+        with pytest.raises(TypeError, match=rf"model: wanted compress\(x\) to give a bytes .* 3 images, got {got}$"):
+            metrics.evaluate(codec, self.THREE, files=True)
+
+    def test_a_codec_that_writes_into_the_images_is_refused(self):
+        class Careless(Raw):
+            def compress(self, x):
+                return super().compress(x.mul_(0.5))
+
+        with pytest.raises(ValueError, match="model: Careless: it writes into the images"):
+            metrics.evaluate(Careless(), self.THREE, files=True)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "bytes"])
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_what_the_judge_and_the_files_say_is_exact_on_uneven_shares(name, count, noise, monkeypatch):
+    """23 images in batches of 5 fall unevenly on two or three processes; the sixth of six gets none."""
+    images = Images(noise(23, 1, 4, 4).pixels, torch.arange(23) % 2)
+
+    def scores():
+        return metrics.evaluate(Raw(), images, judge=Brightness(), files=True, batch_size=5)
+
+    whole, shares = scores(), []
+    monkeypatch.setattr(distributed, "world_size", lambda: count)
+    monkeypatch.setattr(distributed, "all_reduce_sum_on_cpu", lambda values: values)  # each keeps its own
+    for rank in range(count):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        shares.append(scores().each[name])
+    assert torch.equal(sum(shares), whole.each[name])
+
+
+def test_scores_from_before_there_were_judges_and_files_are_scores_still(noise):
+    kept = dataclasses.asdict(metrics.evaluate(same, noise(2, 1, 4, 4)))
+    old = {key: value for key, value in kept.items() if key not in ("accuracy", "bytes", "bpp", "each")}
+    scores = metrics.Scores(**old, each={})
+    assert (scores.accuracy, scores.bytes, scores.bpp) == (None, None, None)
 
 
 class TestCheckerboard:

@@ -375,7 +375,7 @@ class TestCodeMatching:
 
     def test_codes_of_another_shape_are_refused(self):
         objective = CodeMatching(Frozen(Quarters()), Frozen(Quarters()))
-        with pytest.raises(ValueError, match=r"model: gives codes of shape \(N, 3\), wanted \(N, 4\) like the target's"):
+        with pytest.raises(ValueError, match=r"model: gives codes of shape \(N, 3\), wanted \(N, 4\) like the"):
             of(objective, lambda z: z[:, :3], LARGE)
 
     @pytest.mark.parametrize("argument", ["source", "target"])
@@ -625,7 +625,7 @@ class TestEveryObjective:
 
     def test_training_makes_its_loss_smaller(self, case, labelled):
         objective, model = case
-        history = ae.fit(model, labelled, PLAN.replace(epochs=20), objective=objective).history
+        history = ae.fit(model, labelled, PLAN.replace(epochs=6), objective=objective).history
         assert history.train_loss[-1] < history.train_loss[0]
 
     def test_its_run_is_stored_and_found_again(self, case, labelled):
@@ -648,8 +648,8 @@ class TestNetworksInAnObjective:
         objective(model, batch_of(labelled.train))["loss"].backward()
         assert {weight.grad for weight in objective.parameters()} == {None}
 
-    def test_stay_in_evaluation(self, case, labelled):
-        objective, model = case
+    def test_stay_in_evaluation(self, case):
+        objective, _ = case
         objective.train()
         assert not any(layer.training for network in objective.children() for layer in network.modules())
 
@@ -756,7 +756,7 @@ class TestAReadersOwn:
             self.fit(Hasty(), splits)
 
     def test_that_wants_labels_of_images_without_is_told_so(self, splits):
-        with pytest.raises(ValueError, match="data: Classification needs labels, and noise has none"):
+        with pytest.raises(ValueError, match="data: this objective needs labels, and noise has none"):
             self.fit(Classification(), splits)
 
 
@@ -775,23 +775,24 @@ HALF = torch.tensor(0.5)
 @pytest.mark.parametrize(
     ("found", "got"),
     [
-        (HALF, "a dict of scalar tensors, one called 'loss', got Tensor"),
-        (None, "one called 'loss', got NoneType"),
-        ({}, r"one called 'loss', got a dict with \[\]"),
-        ({"mse": HALF, "kl": HALF}, r"one called 'loss', got a dict with \['mse', 'kl'\]"),
-        ({"loss": 0.5}, "'loss' to be a scalar tensor, got float"),
-        ({"loss": HALF, "accuracy": 0.5}, "'accuracy' to be a scalar tensor, got float"),
-        ({"loss": HALF, "mse": X}, r"'mse' to be a scalar tensor, got a tensor of shape \(1, 1, 2, 2\); take its mean"),
+        (HALF, "got Tensor"),
+        (None, "got NoneType"),
+        ({}, "got an empty dict"),
+        ({"mse": HALF, "kl": HALF}, r"got 'mse' of shape \(\), 'kl' of shape \(\)"),
+        ({"loss": 0.5}, "got 'loss' float"),
+        ({"loss": HALF, "accuracy": 0.5}, "'accuracy' float"),
+        ({"loss": HALF, "mse": X}, r"'mse' of shape \(1, 1, 2, 2\)"),
     ],
-    ids=str,
+    ids=["tensor", "None", "empty", "no loss", "float", "one float", "one image"],
 )
 def test_an_objective_that_returns_something_else_is_refused(found, got):
-    with pytest.raises(ValueError, match=rf"objective: wanted Returns to return .*{got}"):
+    wanted = "objective: wanted Returns to return scalar tensors in a dict, one called 'loss', "
+    with pytest.raises(ValueError, match=wanted + f".*{got}"):
         evaluated(Returns(found), Gives(), Batch(X, None, 1, HALF))
 
 
 def test_an_objective_whose_loss_depends_on_no_weight_is_refused(splits):
-    with pytest.raises(ValueError, match="objective: the loss of Returns depends on no weight of the model"):
+    with pytest.raises(ValueError, match="objective: the loss of Returns depends on no weight that is trained"):
         ae.fit(LinearAutoencoder((1, 4, 4), 2), splits, PLAN, objective=Returns({"loss": HALF}))
 
 
@@ -801,5 +802,5 @@ def test_an_objective_that_changes_its_names_is_refused(splits):
             loss = model(batch.x).square().mean()
             return {"loss": loss, "early" if batch.progress < 0.4 else "late": loss}
 
-    with pytest.raises(ValueError, match=r"objective: Fickle gave \['loss', 'late'\] after \['loss', 'early'\]"):
+    with pytest.raises(ValueError, match=r"objective: wanted Fickle to give \('loss', 'early'\) at every"):
         ae.fit(LinearAutoencoder((1, 4, 4), 2), splits, PLAN, objective=Fickle())
