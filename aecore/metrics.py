@@ -183,6 +183,7 @@ def evaluate(
     """
     if len(images) == 0:
         raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
+    model = _codec_of(model) if files else model
     judging = None if judge is None else _Judge(judge, images)
     device = device_of(model)
     names = [*METRICS] if min(images.shape[1:]) >= 11 else [name for name in METRICS if name != "ssim"]
@@ -209,21 +210,27 @@ def evaluate(
 METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}
 
 
-def _from_files(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a model reads back from the files that it makes of images, and how many bytes each file has."""
-    if not all(callable(getattr(model, method, None)) for method in ("compress", "decompress")):
+def _codec_of(model: object) -> object:
+    """Return a model that makes files, or that of a run."""
+    codec = model if isinstance(model, nn.Module) else getattr(model, "model", model)
+    if not all(callable(getattr(codec, method, None)) for method in ("compress", "decompress")):
         raise TypeError(
             "model: files=True needs a model with compress(x), which gives a bytes object for each image, and "
-            f"decompress(files), which gives the images; {type(model).__name__} has not both"
+            f"decompress(files), which gives the images; {type(codec).__name__} has not both"
         )
+    return codec
+
+
+def _from_files(codec, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a codec reads back from the files that it makes of images, and how many bytes each file has."""
     version = x._version
-    files = model.compress(x)
-    check_unchanged(x, version, f"model: {type(model).__name__}")
+    files = codec.compress(x)
+    check_unchanged(x, version, f"model: {type(codec).__name__}")
     if not isinstance(files, list | tuple) or len(files) != len(x) or not all(isinstance(f, bytes) for f in files):
         kinds = ", ".join(sorted({type(f).__name__ for f in files})) if isinstance(files, list | tuple) else ""
         got = f"{len(files)} of {kinds}" if kinds else type(files).__name__
         raise TypeError(f"model: wanted compress(x) to give a bytes object for each of {len(x)} images, got {got}")
-    return model.decompress(files).float().to(x.device), torch.tensor([len(file) for file in files])
+    return codec.decompress(files).float().to(x.device), torch.tensor([len(file) for file in files])
 
 
 class _Judge:

@@ -387,6 +387,9 @@ class TestEvaluateFromFiles:
         images = grey(255, 240, 15, labels=[1, 1, 1])
         assert metrics.evaluate(Raw(), images, files=True, judge=Brightness()).accuracy == pytest.approx(2 / 3)
 
+    def test_the_codec_may_be_a_runs(self):
+        assert metrics.evaluate(SimpleNamespace(model=Raw()), self.THREE, files=True).bytes == 32 / 3
+
     def test_without_files_there_are_no_bytes(self):
         scores = metrics.evaluate(same, self.THREE)
         assert (scores.bytes, scores.bpp, "bytes" in scores.each) == (None, None, False)
