@@ -104,18 +104,20 @@ def bare_step(task: Task) -> Training:
 @contestant("bare step of fit")
 def bare_step_of_fit(task: Task) -> Training:
     """The step as `fit` does it, on one batch that never changes: a stricter floor with its Adam and memory."""
-    from aecore import losses
+    from aecore.objectives import Batch, Reconstruction
     from aecore.training import Adam, Plan
     from aecore.training.memory import keep_memory
+    from aecore.training.step import TrainStep
 
     keep_memory()
     model = task.model().to(memory_format=task.layout)
-    update = TrainStep(model, losses.mse, Adam(model.parameters()), Plan())
+    step = TrainStep(model, Reconstruction("mse"), Adam(model.parameters()), Plan())
     x = task.floats(task.pixels[: task.batch_size].to(task.device))
+    batch = Batch(x, labels=None, count=len(x), progress=torch.zeros((), device=task.device))
 
     def train() -> nn.Module:
         for _ in range(task.steps):
-            update(x, LR, len(x))
+            step(batch, LR)
         return model
 
     return train

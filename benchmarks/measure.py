@@ -21,7 +21,7 @@ import aecore as ae
 from aecore import machine
 from aecore.models import init_weights
 
-from . import machine
+from . import environment
 from .cases import BATCH_SIZE, CASES, LR, SEED, Case, check_tasks
 from .contestants import CONTESTANTS, FLOOR, Contestant
 from .worker import Spec
@@ -134,13 +134,13 @@ def measure(settings: Settings, tell: Callable[[str], None] = print) -> dict:
         OtherWork: a contestant does not end its check trainings with the weights of the bare step.
         WorkerFailed: a contestant's process broke down.
     """
-    facts = machine.facts()
+    facts = environment.facts()
     tell(f"on {facts['name']}")
     return {
         "quick": settings.quick,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": facts,
-        "versions": machine.versions(),
+        "versions": environment.versions(),
         "settings": {"batch_size": BATCH_SIZE, "lr": LR, "seed": SEED, "repetitions": settings.repetitions},
         "cases": {name: measure_case(CASES[name], settings, tell) for name in settings.cases},
     }
@@ -159,7 +159,7 @@ def measure_case(case: Case, settings: Settings, tell: Callable[[str], None] = p
     return {
         "title": case.title,
         "macs": summary.macs,
-        "weights": summary.weights,
+        "weights": summary.params,
         "images": images,
         "epochs": epochs,
         "contestants": {name: _gathered(given) for name, given in answers.items()},

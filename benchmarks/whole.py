@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aecore import files
 
-from . import machine, report
+from . import environment, report
 
 RESULTS = report.RESULTS / "whole"
 TABLE = RESULTS / "table.md"
@@ -65,8 +65,8 @@ def measure(quick: bool) -> dict:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "quick": quick,
-        "machine": machine.facts(),
-        "versions": machine.versions(),
+        "machine": environment.facts(),
+        "versions": environment.versions(),
         "imports": _time_imports(),
         "trainings": [_train(whole, quick) for whole in _wholes()],
     }
@@ -140,7 +140,7 @@ def main(given: list[str] | None = None) -> None:
     result = measure(asked.quick)
     if not asked.quick:
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        files.write_text(RESULTS / f"{machine.slug(result['machine'])}.json", text)
+        files.write_text(RESULTS / f"{environment.slug(result['machine'])}.json", text)
         files.write_text(TABLE, markdown(load()))
     print(markdown({"": result}))
 

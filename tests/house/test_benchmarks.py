@@ -13,7 +13,7 @@ import torch
 from PIL import Image as Picture
 
 from aecore import files, machine
-from benchmarks import cases, contestants, machine, measure, report, worker
+from benchmarks import cases, contestants, environment, measure, report, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, check_tasks
 from benchmarks.claims import AIM, CLAIMS, Claim
@@ -136,7 +136,7 @@ def test_results_hold_every_repetition_the_versions_and_the_machine():
     assert min(floor["seconds"]) > 0
     assert floor["memory_mb"] > 50  # PyTorch alone takes more
     assert result["quick"] is True
-    assert result["machine"] == machine.facts()
+    assert result["machine"] == environment.facts()
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
@@ -219,7 +219,7 @@ def test_two_contestants_cannot_have_one_name():
     ],
 )
 def test_file_is_named_after_the_machine(facts, slug):
-    assert machine.slug(facts) == slug
+    assert environment.slug(facts) == slug
 
 
 # ---- the report ----
@@ -325,7 +325,7 @@ def test_published_results_say_machine_and_versions(slug, result):
     absent = {package for names in lists for package in names}
     assert {"python", "torch", "torchvision", *(PEERS - absent)} <= result["versions"].keys()
     assert {"device", "name", "processor", "threads", "system"} <= result["machine"].keys()
-    assert machine.slug(result["machine"]) == slug
+    assert environment.slug(result["machine"]) == slug
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", result["date"])
 
 

@@ -31,11 +31,11 @@ def facts() -> dict:
     }
 
 
-def slug(machine: dict) -> str:
+def slug(facts: dict) -> str:
     """Return a short name for files: "cpu-2-threads", "nvidia-h200"."""
-    if machine["device"] == "cpu":
-        return f"cpu-{machine['threads']}-thread{'s' if machine['threads'] > 1 else ''}"
-    return re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
+    if facts["device"] == "cpu":
+        return f"cpu-{facts['threads']}-thread{'s' if facts['threads'] > 1 else ''}"
+    return re.sub(r"[^a-z0-9]+", "-", facts["name"].lower()).strip("-")
 
 
 def versions() -> dict[str, str]:
