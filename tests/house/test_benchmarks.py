@@ -275,6 +275,16 @@ def test_two_contestants_cannot_have_one_name():
 
 
 @pytest.mark.parametrize(
+    ("capability", "words"), [("AVX2", "Chip with AVX2, 2 threads"), ("DEFAULT", "Chip, 2 threads")]
+)
+def test_processor_is_named_with_its_vector_instructions(monkeypatch, capability, words):
+    monkeypatch.setattr(environment, "processor_name", lambda: "Chip")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert environment.facts()["processor"] == words
+
+
+@pytest.mark.parametrize(
     ("facts", "slug"),
     [
         ({"device": "cpu", "threads": 2, "name": "AMD EPYC, 2 threads"}, "cpu-2-threads"),
