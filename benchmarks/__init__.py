@@ -4,7 +4,7 @@
     contestants.py  the loops; a new one is one function there
     worker.py       the process of one contestant
     measure.py      starts the workers, checks that they do the same work, times them in turn, keeps the results
-    machine.py      what the measurement ran on
+    environment.py  what the measurement ran on
     report.py       tables, plots and sentences from the results
     claims.py       the sentences of the page that name a ratio, and the ratio
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aecore import files
 
-from . import machine, report
+from . import environment, report
 from .cases import CASES
 from .contestants import CONTESTANTS
 from .measure import QUICK_REPETITIONS, REPETITIONS, OtherWork, Settings, WorkerFailed, measure
@@ -50,7 +50,7 @@ def main(given: list[str] | None = None) -> None:
     except (OtherWork, ValueError, WorkerFailed) as error:
         sys.exit(str(error))
     folder = (asked.results or (report.RESULTS if settings.is_whole else ASIDE)).resolve()
-    slug = machine.slug(result["machine"])
+    slug = environment.slug(result["machine"])
     files.write_text(folder / f"{slug}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     _report(folder)
     print(f"results: {slug}.json in {folder}")

@@ -12,13 +12,14 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+
+from aecore import machine
 
 from .cases import LR, SEED, Case, Task
 
@@ -35,7 +36,7 @@ class Contestant:
         prepare: takes a task, returns the training that is timed.
         packages: what must be installed beside what aecore needs, by the names that pip knows.
         convolutional_only: leave it out where the model has no convolutions.
-        exact: False where it rounds more coarsely than float32, so that its weights cannot be equal.
+        exact: False where it computes in bfloat16, so that its weights cannot be equal.
     """
 
     name: str
@@ -44,10 +45,13 @@ class Contestant:
     convolutional_only: bool = False
     exact: bool = True
 
-    @property
-    def missing(self) -> list[str]:
-        """The packages that it needs and that are not installed."""
-        return [name for name in self.packages if not is_installed(name)]
+    def hindrance(self, device: torch.device) -> str | None:
+        """Return why it cannot be measured here, or None."""
+        if missing := [name for name in self.packages if not is_installed(name)]:
+            return f"not installed: {', '.join(missing)}"
+        if not self.exact and not machine.has_bfloat16(device):
+            return "no instructions for bfloat16 here"
+        return None
 
     def suits(self, case: Case) -> bool:
         """Return whether it takes part in a case."""
@@ -104,18 +108,20 @@ def bare_step(task: Task) -> Training:
 @contestant("bare step of fit")
 def bare_step_of_fit(task: Task) -> Training:
     """The step as `fit` does it, on one batch that never changes: a stricter floor with its Adam and memory."""
-    from aecore import losses
+    from aecore.objectives import Batch, Reconstruction
     from aecore.training import Adam, Plan
     from aecore.training.memory import keep_memory
+    from aecore.training.step import TrainStep
 
     keep_memory()
     model = task.model().to(memory_format=task.layout)
-    update = TrainStep(model, losses.mse, Adam(model.parameters()), Plan())
+    step = TrainStep(model, Reconstruction("mse"), Adam(model.parameters()), Plan())
     x = task.floats(task.pixels[: task.batch_size].to(task.device))
+    batch = Batch(x, labels=None, count=len(x), progress=torch.zeros((), device=task.device))
 
     def train() -> nn.Module:
         for _ in range(task.steps):
-            update(x, LR, len(x))
+            step(batch, LR)
         return model
 
     return train
@@ -129,17 +135,26 @@ def fit(task: Task) -> Training:
 
 @contestant("fit, bfloat16", convolutional_only=True, exact=False)
 def fit_bfloat16(task: Task) -> Training:
-    """The same with `Plan(precision="bfloat16")`."""
-    return _fit(task, "bfloat16")
+    """The same where the plan allows bfloat16 and `fit` has found that it pays.
+
+    The trial by which it finds out is left out: its 36 steps are nothing beside the thousands of a chapter's training,
+    but as many as a whole one has here.
+    """
+    train = _fit(task, "bfloat16")
+
+    def train_without_trial() -> nn.Module:
+        with patch("aecore.training.loop.chosen_precision", return_value=("bfloat16", None)):
+            return train()
+
+    return train_without_trial
 
 
 def _fit(task: Task, precision: str) -> Training:
     import aecore as ae
-    from aecore.data.images import Splits
 
     images = ae.Images(task.pixels, name="random")
     assert images.fingerprint  # a set that `load` returns has it already: it stands in the line on the data
-    data = Splits(train=images, valid=images[:0], test=images[:0])
+    data = ae.data.Splits(train=images, valid=images[:0], test=images[:0])
     plan = ae.Plan(epochs=task.epochs, batch_size=task.batch_size, lr=LR, precision=precision, seed=SEED)
     model = task.case.build()  # fit draws the first weights itself, from the same seed
     return lambda: ae.fit(model, data, plan, name=None).model
@@ -261,7 +276,7 @@ def _tuned(task: Task) -> tuple[nn.Module, torch.optim.Optimizer]:
 class Pictures(Dataset):
     """Images as torchvision's data sets hand them out: an array becomes a PIL image, a transform makes it a tensor."""
 
-    def __init__(self, pixels: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
+    def __init__(self, pixels: Tensor, transform: Callable) -> None:
         self.arrays = pixels.permute(0, 2, 3, 1).contiguous().numpy()
         self.transform = transform
 
@@ -269,6 +284,8 @@ class Pictures(Dataset):
         return len(self.arrays)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
         array = self.arrays[index]
         picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
         return self.transform(picture), 0  # a tutorial's data set has labels, though an autoencoder needs none
@@ -287,6 +304,8 @@ def tutorial_with_workers(task: Task) -> Training:
 
 
 def _tutorial(task: Task, workers: int) -> Training:
+    from torchvision import transforms
+
     model, criterion = task.model(), nn.MSELoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     pictures = Pictures(task.pixels, transforms.ToTensor())

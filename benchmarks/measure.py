@@ -21,12 +21,13 @@ import aecore as ae
 from aecore import machine
 from aecore.models import init_weights
 
-from . import machine
+from . import environment
 from .cases import BATCH_SIZE, CASES, LR, SEED, Case, check_tasks
 from .contestants import CONTESTANTS, FLOOR, Contestant
 from .worker import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMAND = (sys.executable, "-m", "benchmarks.worker")
 REPETITIONS = 21
 QUICK_REPETITIONS = 2
 # How far apart two trainings may end, as a share of the way from the first weights. Not weight by weight: Adam makes a
@@ -84,9 +85,8 @@ class Worker:
             # A file, because a pipe that nobody reads would fill up and stop the worker.
             self._errors = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", spec.as_text()],
-                cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                text=True, encoding="utf-8",
+                [*COMMAND, spec.as_text()], cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=self._errors, text=True, encoding="utf-8",
             )  # fmt: skip
             self._open = stack.pop_all()
 
@@ -134,36 +134,36 @@ def measure(settings: Settings, tell: Callable[[str], None] = print) -> dict:
         OtherWork: a contestant does not end its check trainings with the weights of the bare step.
         WorkerFailed: a contestant's process broke down.
     """
-    facts = machine.facts()
+    facts = environment.facts()
     tell(f"on {facts['name']}")
     return {
         "quick": settings.quick,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": facts,
-        "versions": machine.versions(),
+        "versions": environment.versions(),
         "settings": {"batch_size": BATCH_SIZE, "lr": LR, "seed": SEED, "repetitions": settings.repetitions},
         "cases": {name: measure_case(CASES[name], settings, tell) for name in settings.cases},
     }
 
 
 def measure_case(case: Case, settings: Settings, tell: Callable[[str], None] = print) -> dict:
-    """Return one case: its size, every repetition of every contestant, and who could not take part."""
+    """Return one case: its size, every repetition of every contestant, and why others could not take part."""
     chosen = [CONTESTANTS[name] for name in settings.contestants if CONTESTANTS[name].suits(case)]
-    missing = {one.name: one.missing for one in chosen if one.missing}
-    for name, packages in missing.items():
-        tell(f"{case.name}: {name} is left out, {' and '.join(packages)} not installed")
+    left_out = {one.name: why for one in chosen if (why := one.hindrance(machine.device()))}
+    for name, why in left_out.items():
+        tell(f"{case.name}: {name} is left out, {why}")
     images, epochs = (case.quick_images, 1) if settings.quick else (case.images, case.epochs)
-    present = [one for one in chosen if not one.missing]
+    present = [one for one in chosen if one.name not in left_out]
     answers = _rounds(case, present, images, epochs, settings.repetitions, tell)
     summary = ae.summary(case.build())
     return {
         "title": case.title,
         "macs": summary.macs,
-        "weights": summary.weights,
+        "weights": summary.params,
         "images": images,
         "epochs": epochs,
         "contestants": {name: _gathered(given) for name, given in answers.items()},
-        "not_installed": missing,
+        "left_out": left_out,
     }
 
 

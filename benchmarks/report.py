@@ -58,6 +58,11 @@ def speed_ratio(case: dict, name: str, other: str) -> float:
     return statistics.median(speed_ratios(case, name, other))
 
 
+def left_out(case: dict) -> dict[str, str]:
+    """Return why contestants were not measured, by their names; older files, where all were, say nothing of it."""
+    return case.get("left_out", {})
+
+
 # ---- text ----
 
 
@@ -113,8 +118,8 @@ def table(case: dict, with_gpu: bool) -> str:
             _megabytes(found["memory_mb"]),
         ]
         lines.append(_line(cells + ([_megabytes(found["gpu_memory_mb"])] if with_gpu else [])))
-    for name, packages in case["not_installed"].items():
-        lines.append(_line([_name(name), f"not installed: {', '.join(packages)}"] + [""] * (len(head) - 2)))
+    for name, why in left_out(case).items():
+        lines.append(_line([_name(name), why] + [""] * (len(head) - 2)))
     return "\n".join(lines) + "\n"
 
 

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aecore import files
 
-from . import machine, report
+from . import environment, report
 
 RESULTS = report.RESULTS / "whole"
 TABLE = RESULTS / "table.md"
@@ -24,6 +24,7 @@ IMPORTS = {
     "aecore, and what a chapter uses of it": "import aecore as ae; ae.load, ae.fit, ae.Plan, ae.models, ae.evaluate",
 }
 IMPORT_ROUNDS = 7
+QUICK_IMAGES = 1280
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,17 @@ def measure(quick: bool) -> dict:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "quick": quick,
-        "machine": machine.facts(),
-        "versions": machine.versions(),
-        "imports": _time_imports(),
+        "machine": environment.facts(),
+        "versions": environment.versions(),
+        "imports": _time_imports(1 if quick else IMPORT_ROUNDS),
         "trainings": [_train(whole, quick) for whole in _wholes()],
     }
 
 
-def _time_imports() -> dict[str, list[float]]:
+def _time_imports(rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each import in new processes, in turns; Python's own start is part of both."""
     seconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
-    for _ in range(IMPORT_ROUNDS):
+    for _ in range(rounds):
         for name, code in IMPORTS.items():
             started = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True)
@@ -87,6 +88,8 @@ def _train(whole: Whole, quick: bool) -> dict:
     import aecore as ae
 
     splits = ae.load(whole.data)
+    if quick:
+        splits = replace(splits, train=splits.train[:QUICK_IMAGES], valid=splits.valid[:QUICK_IMAGES])
     plan = ae.Plan(epochs=1 if quick else whole.epochs, batch_size=128, lr=1e-3, precision="bfloat16")
     started = time.perf_counter()
     run = ae.fit(whole.build(splits.shape), splits, plan)
@@ -135,12 +138,12 @@ def load(folder: Path = RESULTS) -> dict[str, dict]:
 def main(given: list[str] | None = None) -> None:
     """Measure, keep the results, write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.whole", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one epoch each; the results are shown and not kept")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: an epoch of a few images; its results are not kept")
     asked = parser.parse_args(given)
     result = measure(asked.quick)
     if not asked.quick:
         text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        files.write_text(RESULTS / f"{machine.slug(result['machine'])}.json", text)
+        files.write_text(RESULTS / f"{environment.slug(result['machine'])}.json", text)
         files.write_text(TABLE, markdown(load()))
     print(markdown({"": result}))
 

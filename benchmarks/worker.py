@@ -23,7 +23,7 @@ from aecore import machine
 
 from .cases import CASES, SEED, Task, check_tasks, random_images
 from .contestants import CONTESTANTS, Contestant
-from .machine import peak_memory_mb
+from .environment import peak_memory_mb
 
 WARM_UP_STEPS = 8
 

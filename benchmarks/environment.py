@@ -17,11 +17,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pytorch-lightning", "lig
 
 
 def facts() -> dict:
-    """Return the device's kind, its name, the processor, and how many threads PyTorch uses."""
+    """Return the device's kind, its name, the processor with its vector instructions, and PyTorch's threads."""
     device = machine.device()
     threads = torch.get_num_threads()
     gpu = {"cuda": lambda: torch.cuda.get_device_name(), "mps": lambda: "Apple GPU"}.get(device.type)
-    processor = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
+    processor = f"{processor_name()}{_vectors()}, {threads} thread{'s' if threads > 1 else ''}"
     return {
         "device": device.type,
         "name": gpu() if gpu else processor,
@@ -31,11 +31,11 @@ def facts() -> dict:
     }
 
 
-def slug(machine: dict) -> str:
+def slug(facts: dict) -> str:
     """Return a short name for files: "cpu-2-threads", "nvidia-h200"."""
-    if machine["device"] == "cpu":
-        return f"cpu-{machine['threads']}-thread{'s' if machine['threads'] > 1 else ''}"
-    return re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
+    if facts["device"] == "cpu":
+        return f"cpu-{facts['threads']}-thread{'s' if facts['threads'] > 1 else ''}"
+    return re.sub(r"[^a-z0-9]+", "-", facts["name"].lower()).strip("-")
 
 
 def versions() -> dict[str, str]:
@@ -59,6 +59,12 @@ def processor_name() -> str:
         return names[0].strip()
     except (OSError, IndexError, subprocess.CalledProcessError):
         return platform.processor() or platform.machine()
+
+
+def _vectors() -> str:
+    """Return the vector instructions that PyTorch uses here, where they differ between processors of one kind."""
+    found = torch.backends.cpu.get_cpu_capability()
+    return f" with {found}" if found.startswith("AVX") else ""
 
 
 def peak_memory_mb() -> float | None:
