@@ -42,6 +42,15 @@ def _ctrl_c_is_heard():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Threads gain nothing on images of 4×4, and on a busy machine they wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _log_for_caplog(monkeypatch):
     """aecore's log as it is before `setup`: it passes lines on, so that `caplog` sees them."""
