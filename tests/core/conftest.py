@@ -73,9 +73,8 @@ def precision_as_planned(monkeypatch):
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+    if "matplotlib.pyplot" in sys.modules:  # to import it takes longer than most tests
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
