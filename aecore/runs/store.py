@@ -15,8 +15,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
-import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -453,10 +451,12 @@ def training_lock(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
+class _Tried(Exception):
+    """Ends a write that was only tried."""
+
+
 def is_writable(folder: Path) -> None:
     """Raise an OSError where a folder cannot be written: now, not after an hour of training."""
-    probe = folder / f".writable-{os.getpid()}-{time.monotonic_ns()}"
-    with files.atomic_write(probe):
-        pass
-    with contextlib.suppress(FileNotFoundError):
-        probe.unlink()
+    # Given up before the name appears, so that a kill leaves nothing here but a half file, as any other write does.
+    with contextlib.suppress(_Tried), files.atomic_write(folder / FACTS):
+        raise _Tried

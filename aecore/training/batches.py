@@ -28,11 +28,14 @@ class Batches:
             order, and what is done to each image: `crop` and `flip`.
         device: where the bytes lie and the batches are made.
         labels: whether batches bring the images' labels.
+
+    Raises:
+        ValueError: they are to bring labels, and there are none.
     """
 
     def __init__(self, images: Images, plan: Plan, device: torch.device, labels: bool = False) -> None:
         self.pixels = images.pixels.to(device)
-        self.labels = images.labels.to(device) if labels else None
+        self.labels = labels_of(images).to(device) if labels else None
         self.plan, self.batch_size = plan, plan.batch_size
         self.augments = plan.crop is not None or plan.flip
         self._progress = torch.zeros((), device=device)
@@ -116,7 +119,7 @@ def validation_batches(
         first = (number or 0) * VALIDATION_BATCH
         part = valid[first : first + VALIDATION_BATCH] if number is not None else valid[:1]
         x = to_floats(centre(part.pixels, plan.crop).to(device))
-        yield number, Batch(resized(x, size), part.labels.to(device) if labels else None, len(x), done)
+        yield number, Batch(resized(x, size), labels_of(part).to(device) if labels else None, len(x), done)
 
 
 def validation_batch_count(valid: Images) -> int:
@@ -131,6 +134,13 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(count, generator=generator)
+
+
+def labels_of(images: Images) -> Tensor:
+    """Return the labels of images, or raise a ValueError where there are none."""
+    if images.labels is None:
+        raise ValueError(f"data: this objective needs labels, and {images.name} has none")
+    return images.labels
 
 
 def to_floats(pixels: Tensor) -> Tensor:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .state import LOSS, State
+from .state import LOSS, State, put_back
 
 
 class TrainingDiverged(RuntimeError):
@@ -72,18 +74,24 @@ def asked_to_stop() -> Iterator[Stop]:
 
 
 class HiddenState:
-    """Finds out, after the first step, whether a model keeps something that no checkpoint and no stored run holds.
+    """Finds out, after the first step, whether something was changed that no checkpoint and no stored run holds.
 
-    Weights and buffers are kept, and PyTorch's random numbers depend on the step alone. What a model counts in a plain
-    attribute, or draws from `random` or `numpy.random`, would be lost when the training goes on or the run is loaded.
+    The model's weights and buffers are kept, and PyTorch's random numbers depend on the step alone. What a model or an
+    objective counts in a plain attribute, or draws from `random` or `numpy.random`, would be lost when the training
+    goes on or the run is loaded.
 
     Args:
-        model: to look at; None: nothing is stored, so nothing can be lost.
+        modules: to look at, by what they are called in the message; none: nothing is stored, so nothing can be lost.
     """
 
-    def __init__(self, model: nn.Module | None) -> None:
-        self.model = model
-        self.before = _plain_state(model) if model is not None else {}
+    HINTS: ClassVar = {
+        "model": "Keep it in a buffer (self.register_buffer), draw random numbers with torch",
+        "objective": "Make it from batch.progress, or keep it in a buffer of the model",
+    }
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.modules = modules
+        self.before = _kept_nowhere(modules)
 
     def check_once(self) -> None:
         """Compare with the state before the first step; later calls do nothing.
@@ -91,43 +99,65 @@ class HiddenState:
         Raises:
             ValueError: something has changed; the message names it and says what to do.
         """
-        if self.model is None:
-            return
-        now = _plain_state(self.model)
-        self.model = None
-        for name, value in self.before.items():
-            if value is not None and name in now and now[name] != value:
+        before, now = self.before, _kept_nowhere(self.modules)
+        self.modules, self.before = {}, {}
+        for place, value in before.items():
+            if value is not None and place in now and now[place] != value:
+                owner, name = place
                 raise ValueError(
-                    f"model: {name} changed in a training step, but a stored run holds weights and buffers only: after "
-                    "an interruption the training would not go on as it was. Keep it in a buffer "
-                    "(self.register_buffer), draw random numbers with torch, or train with name=None."
+                    f"{owner}: {name} changed in a training step, but a checkpoint holds the model's weights and "
+                    f"buffers only: after an interruption the training would not go on as it was. {self.HINTS[owner]}, "
+                    "or train with name=None."
                 )
 
 
-def _plain_state(model: nn.Module) -> dict[str, object]:
-    """Return what a model's layers keep in plain attributes, and the state of the generators that are not torch's."""
-    ordinary = vars(nn.Module()).keys()
-    state: dict[str, object] = {
-        f"its attribute {name + '.' if name else ''}{key}": _frozen_copy(value)
-        for name, layer in model.named_modules()
-        for key, value in vars(layer).items()
-        if key not in ordinary
+def _kept_nowhere(modules: Mapping[str, nn.Module]) -> dict[tuple[str, str], object]:
+    """Return what checkpoints leave out, by its owner and its name."""
+    state = {
+        (owner, name): value
+        for owner, module in modules.items()
+        for name, value in (*_plain_attributes(module), *(_versions(module) if owner == "objective" else ()))
     }
-    state["the state of random"] = hash(random.getstate())
-    kind, keys, place, *rest = np.random.get_state()  # noqa: NPY002 — it is looked at, not drawn from
-    state["the state of numpy.random"] = (kind, keys.tobytes(), place, *rest)
+    if modules:
+        state["model", "the state of random"] = _frozen_copy(random)
+        state["model", "the state of numpy.random"] = _frozen_copy(np.random)
     return state
 
 
+def _plain_attributes(module: nn.Module) -> Iterator[tuple[str, object]]:
+    ordinary = vars(nn.Module()).keys()
+    for name, layer in module.named_modules():
+        for key, value in vars(layer).items():
+            if key not in ordinary:
+                yield f"its attribute {name + '.' if name else ''}{key}", _frozen_copy(value)
+
+
+def _versions(module: nn.Module) -> Iterator[tuple[str, object]]:
+    """Yield what changes when a tensor of `module` is replaced or written into."""
+    for name, value in itertools.chain(module.named_parameters(), module.named_buffers()):
+        yield f"its tensor {name}", (id(value), None if value.is_inference() else value._version)
+
+
 def _frozen_copy(value: object) -> object:
-    """Return numbers and words as they are, lists and tensors as a copy that can be compared, None for all else."""
+    """Return what can be compared later: numbers, words and contents of containers, None for what cannot be told."""
     if isinstance(value, bool | int | float | str):
-        return value
+        return repr(value)  # a NaN is not equal to itself
     if isinstance(value, Tensor):
-        return (tuple(value.shape), value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    if isinstance(value, list | tuple | set | dict):
-        return repr(value)
-    return None
+        return tuple(value.shape), value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen_copy, value))
+    if isinstance(value, dict):
+        return tuple((repr(key), _frozen_copy(one)) for key, one in value.items())
+    if isinstance(value, set | frozenset | np.random.Generator | itertools.count):
+        return repr(value.bit_generator.state if isinstance(value, np.random.Generator) else value)
+    if value is random or isinstance(value, random.Random):
+        return hash(value.getstate())
+    if value is np.random or isinstance(value, np.random.RandomState):
+        kind, keys, *rest = value.get_state()
+        return kind, keys.tobytes(), *rest
+    return value.get_state().numpy().tobytes() if isinstance(value, torch.Generator) else None
 
 
 Arrival = Callable[[], bool]
@@ -196,5 +226,5 @@ def _diverged(state: State) -> TrainingDiverged:
     bad = (~losses.isfinite()).nonzero().flatten()
     step = int(bad[0]) if len(bad) else state.step - 1
     value = losses[step].item() if len(bad) else math.nan
-    state.model.load_state_dict(state.good)
+    put_back(state.model, state.good)
     return TrainingDiverged(state.epoch, state.epoch * state.steps + step, state.lr_of(step), value)

@@ -13,7 +13,7 @@ from ..data.images import Images, Splits
 from ..inference import eval_mode
 from ..models.frozen import train_mode
 from ..objectives import Objective
-from .batches import Batches, validation_batch_count, validation_batches
+from .batches import Batches, labels_of, validation_batch_count, validation_batches
 from .checkpoints import Checkpoints
 from .guards import HiddenState, Stop, Watch, asked_to_stop
 from .memory import keep_memory, release_memory
@@ -54,6 +54,7 @@ def train(
         ValueError: the objective or the model cannot be trained so; the message says why.
     """
     observer = observer or Observer()
+    _check_labels(data, objective)
     keep_memory()
     train_mode(model.to(device, memory_format=memory_format(model)))
     objective.to(device).eval()
@@ -62,7 +63,7 @@ def train(
     observer.checkpoints.resume(state)
     plan = _with_precision(state, objective, batches, observer)
     step, watch = train_step_for(model, objective, state.optimizer, plan, device), Watch(state)
-    hidden = HiddenState(model if observer.checkpoints.folder else None)
+    hidden = HiddenState({"model": model, "objective": objective} if observer.checkpoints.folder else {})
 
     with asked_to_stop() as stop, own_randomness(device, plan.seed) as chance, _rescue(state, observer.checkpoints):
         while not state.is_over():
@@ -104,6 +105,13 @@ def validate(
                     places[number] = value.cpu() * len(batch.x)
     totals = {name: distributed.all_reduce_sum_on_cpu(places).sum() for name, places in sums.items()}
     return {name: (total / len(valid)).item() for name, total in totals.items()}
+
+
+def _check_labels(data: Splits, objective: Objective) -> None:
+    """See now that there are labels where they are needed, and not when the first epoch is over."""
+    for images in filter(len, (data.train, data.valid)):
+        if objective.needs_labels:
+            labels_of(images)
 
 
 def _validation(state: State, valid: Images, objective: Objective, plan: Plan, device: torch.device) -> dict:

@@ -44,7 +44,7 @@ class Adam:
         """Move every weight against its gradient, at learning rate `lr`."""
         gradients = list(map(_in_layout, gradients, self._values))
         if self.clip_norm is not None:
-            _clip(gradients, self.clip_norm)
+            gradients = _clipped(gradients, self.clip_norm)
         adam(
             self._values, gradients, self.first, self.second, [], self._counts, fused=self._fused, lr=lr,
             beta1=BETA1, beta2=BETA2, eps=EPSILON, weight_decay=self.weight_decay,
@@ -68,9 +68,8 @@ def _in_layout(gradient: Tensor, weight: Tensor) -> Tensor:
     return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
 
 
-def _clip(gradients: Sequence[Tensor], largest: float) -> None:
-    """Scale gradients in place so that their common norm is at most `largest`, as torch.nn.utils does."""
+def _clipped(gradients: Sequence[Tensor], largest: float) -> list[Tensor]:
+    """Return gradients scaled so that their common norm is at most `largest`, as torch.nn.utils does it."""
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = (largest / (norm + 1e-6)).clamp(max=1)
-    for gradient in gradients:
-        gradient.mul_(scale)
+    return [gradient * scale for gradient in gradients]  # not in place: autograd may give two weights one gradient

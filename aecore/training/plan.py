@@ -75,7 +75,8 @@ class Plan:
         _check("flip", self, isinstance(self.flip, bool), "True or False")
         decay, norm, ema = self.weight_decay, self.clip_norm, self.ema
         _check("weight_decay", self, _is_number(decay) and 0 <= decay < math.inf, "a number from 0, such as 0.01")
-        _check("clip_norm", self, norm is None or (_is_number(norm) and norm > 0), "a positive number, or None")
+        in_range = norm is None or (_is_number(norm) and 0 < norm < math.inf)
+        _check("clip_norm", self, in_range, "a positive number, or None")
         _check("ema", self, ema is None or (_is_number(ema) and 0 < ema < 1), "a number between 0 and 1, or None")
         object.__setattr__(self, "sizes", _checked_sizes(self.sizes, self.epochs))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from .average import Average
 from .optimizer import Adam
 from .plan import Plan
 
@@ -90,9 +90,7 @@ class State:
     def __init__(self, model: nn.Module, plan: Plan, steps: int) -> None:
         self.model, self.plan, self.steps = model, plan, steps
         self.optimizer = Adam(model.parameters(), plan.weight_decay, plan.clip_norm)
-        # PyTorch's own: a copy of the model whose weights follow, and buffers such as BatchNorm's with them.
-        average = get_ema_multi_avg_fn(plan.ema) if plan.ema else None
-        self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True) if average else None
+        self.average = Average(model, plan.ema) if plan.ema else None
         self.history = History()
         self.step = 0  # of the epoch that is under way; the epoch's number is len(history)
         self.names: tuple[str, ...] = ()
@@ -122,7 +120,7 @@ class State:
     @property
     def result(self) -> nn.Module:
         """What validation sees and the training returns: the averaged copy where the plan asks for one."""
-        return self.average.module if self.average is not None else self.model
+        return self.average.model if self.average is not None else self.model
 
     @property
     def losses(self) -> Tensor:
@@ -140,7 +138,7 @@ class State:
             self.values = torch.zeros(len(names), self.steps, device=values.device)
         self.values[:, self.step] = values
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.follow(self.model, is_first=self.steps_done == 0)
         self.step += 1
 
     def end_epoch(self, valid: Mapping[str, float]) -> None:
@@ -173,17 +171,16 @@ class State:
     def restore_best(self) -> None:
         """Give the model the state that is the result: the best where the plan has a patience, else the last."""
         if self.best is not None:
-            self.model.load_state_dict(self.best)
-        elif self.average is not None and self.average.n_averaged > 0:
-            self.model.load_state_dict(self.average.module.state_dict())
+            put_back(self.model, self.best)
+        elif self.average is not None and self.steps_done > 0:
+            put_back(self.model, tensors_of(self.average.model))
 
     def as_tensors(self) -> dict[str, Tensor]:
         """Return all that is tensors, by name, copied to the CPU."""
         parts = {
-            "model": self.model.state_dict(),
-            "hidden": _hidden_buffers(self.model),
+            "model": tensors_of(self.model),
             "optimizer": self.optimizer.state(),
-            "average": self.average.state_dict() if self.average is not None else {},
+            "average": tensors_of(self.average.model) if self.average is not None else {},
             "best": self.best or {},
             "epoch": {"values": self.values[:, : self.step]},
         }
@@ -198,19 +195,16 @@ class State:
         seconds = time.perf_counter() - self.started
         return {"history": self.history.as_dict(), "step": self.step, "seconds": seconds, "names": list(self.names)}
 
-    @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Go back to the state of which `as_tensors` and `as_facts` were taken."""
-        parts: dict[str, dict[str, Tensor]] = {"hidden": {}, "average": {}, "best": {}}
+        parts: dict[str, dict[str, Tensor]] = {"best": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = value
-        self.model.load_state_dict(parts["model"])
-        for name, value in _hidden_buffers(self.model).items():
-            value.copy_(parts["hidden"][name])
+        put_back(self.model, parts["model"])
         self.optimizer.restore(parts["optimizer"])
         if self.average is not None:
-            self.average.load_state_dict(parts["average"])
+            put_back(self.average.model, parts["average"])
         self.best = parts["best"] or None
         self.history, self.step = History.from_dict(facts["history"]), facts["step"]
         self.names = tuple(facts["names"])
@@ -228,12 +222,26 @@ class State:
         return math.inf if best is None else self.history.valid_loss[best]
 
 
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights and buffers by name, and those buffers that a state_dict leaves out as well."""
+    return {**model.state_dict(), **_hidden_buffers(model)}
+
+
 def copy_of(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a model's weights and buffers."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return {name: value.detach().clone() for name, value in tensors_of(model).items()}
+
+
+@torch.no_grad()
+def put_back(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
+    """Give a model the weights and buffers of which `tensors_of` or `copy_of` made `kept`."""
+    hidden = _hidden_buffers(model)
+    model.load_state_dict({name: value for name, value in kept.items() if name not in hidden})
+    for name, buffer in hidden.items():
+        buffer.copy_(kept[name])
 
 
 def _hidden_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers that a state_dict leaves out: those registered with persistent=False."""
+    """Return the buffers that are registered with persistent=False."""
     shown = model.state_dict().keys()
     return {name: value for name, value in model.named_buffers() if name not in shown}

@@ -47,11 +47,12 @@ class TrainStep:
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
         weights = self.optimizer.weights
-        if len(batch.x) == 0:  # more processes than images in the last batch
+        if len(batch.x) == 0:  # more processes than images in this batch
+            self.names = self.names or self._names_for(batch)
             return torch.zeros(len(self.names), device=batch.x.device), [torch.zeros_like(weight) for weight in weights]
         with precision(self.plan, batch.x.device):
             named = evaluated(self.objective, self.model, batch)
-        self.names = self.names or tuple(named)
+        self._check(named)
         loss = named[LOSS]
         values = loss.detach().reshape(1) if len(named) == 1 else torch.stack([v.detach() for v in named.values()])
         if len(batch.x) < batch.count:  # the mean over a part counts by its size
@@ -59,6 +60,25 @@ class TrainStep:
             loss, values = loss * share, values * share
         # Asked for directly, gradients need not be cleared before the next step.
         return values, torch.autograd.grad(loss, weights, materialize_grads=True)
+
+    def _check(self, named: dict[str, Tensor]) -> None:
+        """Raise a ValueError where a loss cannot be followed, or where values have other names than before."""
+        self.names = self.names or tuple(named)
+        kind = type(self.objective).__name__
+        if self.names != tuple(named):
+            raise ValueError(f"objective: wanted {kind} to give {self.names} at every step, got {tuple(named)}")
+        if not named[LOSS].requires_grad:
+            raise ValueError(
+                f"objective: the loss of {kind} depends on no weight that is trained, so there is nothing to follow "
+                "downhill. Look for .detach(), .item(), torch.no_grad() or rounding on the way from the model to it."
+            )
+
+    def _names_for(self, batch: Batch) -> tuple[str, ...]:
+        """Return the names of the objective's values, for a process that gets nothing of the first batch it sees."""
+        labels = None if batch.labels is None else batch.labels.new_zeros(1)
+        blank = Batch(batch.x.new_zeros(1, *batch.x.shape[1:]), labels, 1, batch.progress)
+        with torch.no_grad(), precision(self.plan, batch.x.device):
+            return tuple(evaluated(self.objective, self.model, blank))
 
 
 class GraphedTrainStep(TrainStep):
@@ -129,17 +149,28 @@ def evaluated(objective: Objective, model: nn.Module, batch: Batch) -> dict[str,
     """Return what an objective gives for a batch.
 
     Raises:
-        ValueError: it is no dict with a scalar tensor called "loss", or the model has written into the images.
+        ValueError: it is no dict of scalar tensors with one called "loss", or the model has written into the images.
     """
     version = batch.x._version
     named = objective(model, batch)
     check_unchanged(batch.x, version, f"model: {type(model).__name__}")
-    if not isinstance(named, dict) or not isinstance(named.get(LOSS), Tensor) or named[LOSS].ndim:
+    if not isinstance(named, dict) or LOSS not in named or not all(map(_is_scalar, named.values())):
         raise ValueError(
             f"objective: wanted {type(objective).__name__} to return scalar tensors in a dict, one called {LOSS!r}, "
-            f"got {sorted(named) if isinstance(named, dict) else type(named).__name__}"
+            f"got {_in_words(named)}"
         )
     return named
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0
+
+
+def _in_words(named: object) -> str:
+    if not isinstance(named, dict):
+        return type(named).__name__
+    shapes = (f"of shape {tuple(v.shape)}" if isinstance(v, Tensor) else type(v).__name__ for v in named.values())
+    return ", ".join(f"{name!r} {shape}" for name, shape in zip(named, shapes, strict=True)) or "an empty dict"
 
 
 def precision(plan: Plan, device: torch.device) -> contextlib.AbstractContextManager:

@@ -1,12 +1,12 @@
 """Kill trainings without warning, as `kill -9` does, and see that each one ends as if nothing had happened.
 
-    python tests/campaigns/kills.py                          # make campaign: some minutes
-    python tests/campaigns/kills.py --kills 5 --every 25     # the short one, part of make test
+    python tests/campaigns/kills.py                                   # make campaign: some minutes
+    python tests/campaigns/kills.py --kills 0 --every 0 --each 20     # 20 kills for each objective, nothing else
 
-Trainings of several kinds write a checkpoint after each step. Some of the kills come at random moments, the others
-at each single call that writes, renames, flushes or removes a file: before it, after it, and with half of the bytes
-written. After each kill every file that is there must be whole, and in the end weights, losses and files must be those
-of a training that nobody disturbed, bit for bit.
+Trainings of several kinds, and one for each objective, write a checkpoint after each step. Some of the kills come at
+random moments, the others at each single call that writes, renames, flushes or removes a file: before it, after it, and
+with half of the bytes written. After each kill every file that is there must be whole, and in the end weights, losses
+and files must be those of a training that nobody disturbed, bit for bit. A short campaign is a scene of outages.py.
 """
 
 # ruff: noqa: E402  (what torch is told by the environment has to be said before it is imported)
@@ -36,19 +36,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors.torch
-import torch
+import tiny
 from torch import nn
 
-from aecore import config, runs
-from aecore.data import Images, Splits
+from aecore import config
 from aecore.experiment import fit
 from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder
-from aecore.training import Plan
+from aecore.objectives import Objective, Reconstruction
+from aecore.runs import store
+from aecore.training import Plan, loop
 
-
-def noise(count: int, edge: int, seed: int) -> Images:
-    generator = torch.Generator().manual_seed(seed)
-    return Images(torch.randint(0, 256, (count, 1, edge, edge), dtype=torch.uint8, generator=generator))
+# A trial of what is faster may end otherwise each time, and then other numbers are right.
+loop.chosen_precision = lambda model, objective, batch, plan: (plan.precision, None)
 
 
 def with_dropout() -> Autoencoder:
@@ -57,27 +56,35 @@ def with_dropout() -> Autoencoder:
     return model
 
 
-# Trained on 24 images, in batches of 10, 10 and 4.
-ALL = "cosine, sizes, dropout, patience, validation at intervals"
-GROWING = ((0, 4), (1, 8))
-KINDS: dict[str, tuple[Callable[[], nn.Module], Plan]] = {
-    ALL: (
-        with_dropout,
-        Plan(9, 10, 1.0, schedule="cosine", patience=2, validate_every=2, sizes=GROWING, seed=3),
+@dataclass(frozen=True)
+class Kind:
+    """A training of 24 images, in batches of 10, 10 and 4."""
+
+    model: Callable[[], nn.Module]
+    plan: Plan
+    objective: Callable[[], Objective] = Reconstruction
+
+    def train(self) -> None:
+        fit(self.model(), tiny.splits(), self.plan, objective=self.objective(), name="killed")
+
+
+ALL = Kind(
+    with_dropout,
+    Plan(
+        9, 10, 1.0, schedule="cosine", patience=2, validate_every=2, sizes=((0, 4), (1, 8)), seed=3, flip=True,
+        weight_decay=0.01, clip_norm=0.1, ema=0.5,
     ),
-    "constant rate": (lambda: LinearAutoencoder((1, 8, 8), 4), Plan(6, 10)),
-    "patience": (lambda: DenseAutoencoder((1, 8, 8), 8, hidden=(12,)), Plan(12, 10, 0.03, patience=2)),
-    "bfloat16": (lambda: ConvAutoencoder((1, 8, 8), 8, width=4), Plan(6, 10, precision="bfloat16")),
+)  # fmt: skip
+KINDS = {
+    "all of a plan's settings": ALL,
+    "constant rate": Kind(lambda: LinearAutoencoder((1, 8, 8), 4), Plan(6, 10)),
+    "patience": Kind(lambda: DenseAutoencoder((1, 8, 8), 8, hidden=(12,)), Plan(12, 10, 0.03, patience=2)),
+    "bfloat16": Kind(lambda: ConvAutoencoder((1, 8, 8), 8, width=4), Plan(6, 10, precision="bfloat16")),
 }
+OBJECTIVES = {name: Kind(case.model, Plan(4, 10), case.objective) for name, case in tiny.OBJECTIVES.items()}
 
 
-def train(kind: str) -> None:
-    make, plan = KINDS[kind]
-    splits = Splits(noise(24, 8, 0), noise(8, 8, 1), noise(8, 8, 2))
-    fit(make(), splits, plan, name="killed")
-
-
-def forked(home: Path, kind: str, before: Callable[[], None] = lambda: None, seconds: str = "0") -> int:
+def forked(home: Path, kind: Kind, before: Callable[[], None] = lambda: None, seconds: str = "0") -> int:
     """Train in a child process, under the runs' folder `home`; return the child's id."""
     child = os.fork()
     if child:
@@ -87,7 +94,7 @@ def forked(home: Path, kind: str, before: Callable[[], None] = lambda: None, sec
         config.log.addHandler(logging.NullHandler())
         config.log.propagate = False
         before()
-        train(kind)
+        kind.train()
         os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -168,6 +175,8 @@ class Tally:
         self.trainings += 1
         found = outcome(home)
         self.problems += [f"{where}: another {name} in the end" for name in wanted if found[name] != wanted[name]]
+        if strays := set(found["list of files"]) ^ set(wanted["list of files"]):
+            self.problems.append(f"{where}: too many or too few are {', '.join(sorted(strays))}")
 
 
 def parts_in(home: Path) -> set[str]:
@@ -189,7 +198,7 @@ def damage_in(home: Path) -> list[str]:
 
 def check(path: Path) -> None:
     if path.name == "run.json":
-        runs.read_facts(path.parent)
+        store.read_facts(path.parent)
         return
     content = path.read_bytes()
     safetensors.torch.load(content)
@@ -198,13 +207,13 @@ def check(path: Path) -> None:
         raise ValueError("its name is not that of its content")
     facts = path.parent / "run.json"
     if path.name == "weights.safetensors" and facts.exists():
-        assert runs.read_facts(path.parent)["weights_sha256"] == digest, "run.json states another SHA-256"
+        assert store.read_facts(path.parent)["weights_sha256"] == digest, "run.json states another SHA-256"
 
 
 def outcome(home: Path) -> dict:
     """Return what a finished training has left: names of files, weights, losses."""
     (folder,) = home.iterdir()
-    facts = runs.read_facts(folder)
+    facts = store.read_facts(folder)
     return {
         "list of files": sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")),
         "weights": (folder / "weights.safetensors").read_bytes(),
@@ -212,7 +221,7 @@ def outcome(home: Path) -> dict:
     }
 
 
-def undisturbed(kind: str, folder: Path) -> tuple[dict, float]:
+def undisturbed(kind: Kind, folder: Path) -> tuple[dict, float]:
     """Train without checkpoints; return what is left, and the seconds that the same takes with checkpoints."""
     ended(forked(folder / "undisturbed", kind, seconds="3600"))
     started = time.perf_counter()
@@ -220,24 +229,24 @@ def undisturbed(kind: str, folder: Path) -> tuple[dict, float]:
     return outcome(folder / "undisturbed"), time.perf_counter() - started
 
 
-def at_random(kills: int, seed: int, folder: Path) -> Tally:
+def at_random(kinds: dict[str, Kind], kills: int, chance: random.Random, folder: Path) -> Tally:
     """Kill trainings of all kinds in turn, each as often as it takes, until there were so many kills."""
-    chance, tally = random.Random(seed), Tally()
-    wanted = {kind: undisturbed(kind, folder / f"kind {number}") for number, kind in enumerate(KINDS)}
+    tally = Tally()
+    wanted = {name: undisturbed(kind, folder / f"kind {number}") for number, (name, kind) in enumerate(kinds.items())}
     while tally.kills < kills:
-        for kind, (end, seconds) in wanted.items():
+        for name, (end, seconds) in wanted.items():
             if tally.kills >= kills:
                 break
             home, over = folder / f"random {tally.trainings}", False
             while not over:
                 parts = parts_in(home) if home.exists() else set()
-                child = forked(home, kind)
+                child = forked(home, kinds[name])
                 time.sleep(chance.uniform(0, seconds / 2))
                 os.kill(child, signal.SIGKILL)
                 over = ended(child)
                 if not over:
-                    tally.killed(home, parts, kind)
-            tally.over(home, end, kind)
+                    tally.killed(home, parts, name)
+            tally.over(home, end, name)
     return tally
 
 
@@ -263,24 +272,48 @@ def in_each_call(every: int, folder: Path) -> Tally:
     return tally
 
 
+def campaign(kills: int, each: int, every: int, seed: int, folder: Path) -> dict[str, Tally]:
+    """Return what happened, by where the kills came.
+
+    Args:
+        kills: at random moments, of trainings of all kinds.
+        each: the same for each objective.
+        every: of the calls that touch a file, kill at every so many; 0 at none.
+        seed: of the random moments.
+        folder: to work in.
+    """
+    chance, tallies = random.Random(seed), {}
+    if kills:
+        tallies["at random moments"] = at_random(KINDS, kills, chance, folder / "random")
+    for name, kind in OBJECTIVES.items() if each else ():
+        tallies[f"of {name} at random moments"] = at_random({name: kind}, each, chance, folder / name)
+    if every:
+        tallies["at calls that touch a file"] = in_each_call(every, folder / "calls")
+    return tallies
+
+
+def why_not() -> str | None:
+    """Return why trainings cannot be forked here, or None where they can."""
+    if not hasattr(os, "fork"):
+        return "this system cannot fork processes; the campaign needs Linux or macOS"
+    tasks = Path("/proc/self/task")
+    if tasks.exists() and len(list(tasks.iterdir())) > 1:
+        return "this process has more than one thread, so forking it would not be safe"
+    return None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="at random moments, at least")
+    parser.add_argument("--each", type=int, default=20, help="at random moments of each objective, at least")
     parser.add_argument("--every", type=int, default=1, help="of the calls that touch a file, kill at every so many")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     options = parser.parse_args()
-    if not hasattr(os, "fork"):
-        print("this system cannot fork processes; the campaign needs Linux or macOS")
-        return 2
-    tasks = Path("/proc/self/task")
-    if tasks.exists() and len(list(tasks.iterdir())) > 1:
-        print("this process has more than one thread, so forking it would not be safe")
+    if reason := why_not():
+        print(reason)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        tallies = {
-            "at random moments": at_random(options.kills, options.seed, Path(folder)),
-            "at calls that touch a file": in_each_call(options.every, Path(folder) / "calls"),
-        }
+        tallies = campaign(**vars(options), folder=Path(folder))
     for what, tally in tallies.items():
         print(f"{tally.kills} kills {what}, {tally.in_a_write} of them while a file was being written")
         print(f"  {tally.resumed} times training went on from a checkpoint, else it began anew or was stored already")

@@ -1,9 +1,10 @@
 """Trainings whose disk is full, whose folder cannot be written, or which are told to end; each in a process of its own.
 
-    python tests/campaigns/outages.py file-limit sigterm
+    python tests/campaigns/outages.py file-limit sigterm kills
     unshare -rm python tests/campaigns/outages.py small-disk read-only     # these mount a small file system
 
-Prints as JSON what each of them did. tests/core/test_outages.py starts it and says what is wanted.
+Prints as JSON what each of them did; "kills" is a short campaign of kills.py. tests/core/test_outages.py starts it and
+says what is wanted. PyTorch is imported once: all else happens in forked processes.
 """
 
 # ruff: noqa: E402  (what torch is told by the environment has to be said before it is imported)
@@ -17,6 +18,7 @@ for _name in ("AECORE_RETRAIN", "AECORE_JOURNAL"):
     os.environ.pop(_name, None)
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -28,21 +30,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
+import kills
+import tiny
 
 from aecore import config, experiment
-from aecore.data import Images, Splits
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
+from aecore.runs import store
 from aecore.training import Plan
 
 # 16×16 pixels and a code of 8: weights of 17 kB. A checkpoint holds them and Adam's two means: 51 kB.
 PLAN = Plan(epochs=2, batch_size=10)  # of 24 images: three steps in an epoch
-
-
-def noise(count: int, seed: int) -> Images:
-    generator = torch.Generator().manual_seed(seed)
-    return Images(torch.randint(0, 256, (count, 1, 16, 16), dtype=torch.uint8, generator=generator))
 
 
 class Lines(logging.Handler):
@@ -66,7 +64,7 @@ def trained(home: Path, on_step: Callable[[int], None], seconds: str) -> dict:
     experiment._Progress.step = lambda self, done: steps.append(done) or on_step(done)
     model = LinearAutoencoder((1, 16, 16), 8)
     try:
-        fit(model, Splits(noise(24, 0), noise(8, 1), noise(8, 2)), PLAN, name="mine")
+        fit(model, tiny.splits(24, 16), PLAN, name="mine")
         error = None
     except OSError as found:
         error = str(found)
@@ -98,7 +96,9 @@ def child(
     with os.fdopen(reading) as stream:
         answer = stream.read()
     _, status = os.waitpid(number, 0)
-    there = sorted(path.relative_to(home).as_posix().partition("/")[2] for path in home.rglob("*") if path.is_file())
+    # The lock is empty and stays for ever.
+    found = [path for path in home.rglob("*") if path.is_file() and path.name != ".lock"]
+    there = sorted(path.relative_to(home).as_posix().partition("/")[2] for path in found)
     return {"status": os.waitstatus_to_exitcode(status), "files": there, **(json.loads(answer) if answer else {})}
 
 
@@ -147,15 +147,30 @@ def small_disk(folder: Path) -> dict:
     return answers
 
 
+def without_lock() -> None:
+    """Keep no file open: a disk that fails becomes read-only nevertheless, but the command that plays it refuses."""
+    store.training_lock = lambda *args, **options: contextlib.nullcontext(True)
+
+
 def read_only(folder: Path) -> dict:
     answers = {}
     with mounted(folder / "late", 10**7) as close:
-        answers["from the fourth step on"] = child(folder / "late", on_step=lambda step: close() if step == 4 else None)
+        answers["from the fourth step on"] = child(
+            folder / "late", without_lock, on_step=lambda step: close() if step == 4 else None
+        )
         answers["from the beginning"] = child(folder / "late")
     return answers
 
 
-SCENES = {"file-limit": file_limit, "sigterm": sigterm, "small-disk": small_disk, "read-only": read_only}
+def short_campaign(folder: Path) -> dict:
+    tallies = kills.campaign(kills=5, each=0, every=40, seed=1, folder=folder)
+    return {what: dataclasses.asdict(tally) for what, tally in tallies.items()}
+
+
+SCENES = {
+    "file-limit": file_limit, "sigterm": sigterm, "small-disk": small_disk, "read-only": read_only,
+    "kills": short_campaign,
+}  # fmt: skip
 
 
 def main() -> None:

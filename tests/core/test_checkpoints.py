@@ -3,10 +3,12 @@
 import errno
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import re
 import signal
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +18,21 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from aecore import distributed, losses
-from aecore.data import Images
+from aecore import distributed, objectives
 from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, init_weights
-from aecore.training import Checkpoints, Plan, train
-from aecore.training.step import Update
+from aecore.objectives import Reconstruction
+from aecore.training import Checkpoints, Observer, Plan, train
+from aecore.training.step import TrainStep
 
 pytestmark = pytest.mark.usefixtures("precision_as_planned")
 
 CPU = torch.device("cpu")
 
 
-def images(count, edge, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return Images(torch.randint(0, 256, (count, 1, edge, edge), dtype=torch.uint8, generator=generator))
+# tests/campaigns is no package: its scripts are started by themselves.
+_spec = importlib.util.spec_from_file_location("tiny", Path(__file__).parents[1] / "campaigns" / "tiny.py")
+tiny = sys.modules["tiny"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny)
 
 
 def linear():
@@ -55,6 +58,25 @@ def with_batch_norm():
     return Autoencoder((1, 4, 4), encoder, nn.ConvTranspose2d(2, 1, 2, stride=2))
 
 
+class WithMemory(nn.Module):
+    """Adds to the codes what it has seen: a mean in a buffer that no state_dict holds, and so in no stored run."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(3), persistent=False)
+
+    def forward(self, z):
+        if self.training:
+            self.seen += z.detach().mean(0)
+        return z + self.seen
+
+
+def with_hidden_buffer():
+    model = linear()
+    model.encoder.append(WithMemory())
+    return model
+
+
 def with_all():
     model = conv()
     model.encoder.append(nn.Dropout(0.2))
@@ -69,21 +91,32 @@ class Case:
     plan: Plan
     steps: int
     edge: int = 4
+    objective: object = Reconstruction
 
 
+PLAN = Plan(epochs=2, batch_size=10)
+PATIENT = Plan(epochs=12, batch_size=10, lr=0.03, patience=2)
 # 24 images in batches of 10: three steps in an epoch, of 10, 10 and 4 images.
 CASES = {
-    "constant": Case(linear, Plan(epochs=2, batch_size=10), 6),
-    "batches of equal size": Case(linear, Plan(epochs=2, batch_size=8), 6),
-    "cosine": Case(linear, Plan(epochs=2, batch_size=10, schedule="cosine"), 6),
+    "constant": Case(linear, PLAN, 6),
+    "batches of equal size": Case(linear, PLAN.replace(batch_size=8), 6),
+    "cosine": Case(linear, PLAN.replace(schedule="cosine"), 6),
+    "one cycle": Case(linear, PLAN.replace(schedule="onecycle"), 6),
     # best after epoch 1 of 12, stopped after epoch 3
-    "patience": Case(dense, Plan(epochs=12, batch_size=10, lr=0.03, patience=2), 12),
+    "patience": Case(dense, PATIENT, 12),
     # looks after epochs 1, 3, …; best after epoch 1, stopped after epoch 3
-    "validation at intervals": Case(dense, Plan(epochs=12, batch_size=10, lr=0.03, patience=2, validate_every=2), 12),
-    "sizes": Case(conv, Plan(epochs=2, batch_size=10, sizes=((0, 4), (1, 8))), 6, edge=8),
-    "dropout": Case(with_dropout, Plan(epochs=2, batch_size=10), 6),
-    "batch norm": Case(with_batch_norm, Plan(epochs=2, batch_size=10), 6),
-    "bfloat16": Case(conv, Plan(epochs=2, batch_size=10, precision="bfloat16"), 6, edge=8),
+    "validation at intervals": Case(dense, PATIENT.replace(validate_every=2), 12),
+    "sizes": Case(conv, PLAN.replace(sizes=((0, 4), (1, 8))), 6, edge=8),
+    "crop and flip": Case(conv, PLAN.replace(crop=4, flip=True), 6, edge=8),
+    "weight decay and clipping": Case(linear, PLAN.replace(weight_decay=0.1, clip_norm=0.01), 6),
+    "dropout": Case(with_dropout, PLAN, 6),
+    "batch norm": Case(with_batch_norm, PLAN, 6),
+    "average": Case(with_batch_norm, PLAN.replace(ema=0.75), 6),
+    "hidden buffer": Case(with_hidden_buffer, PLAN, 6),
+    "average of a hidden buffer": Case(with_hidden_buffer, PLAN.replace(ema=0.75), 6),
+    # best after epoch 1 of 12, stopped after epoch 3, by the validation loss of the average
+    "patience with an average": Case(dense, PATIENT.replace(ema=0.5), 12),
+    "bfloat16": Case(conv, PLAN.replace(precision="bfloat16"), 6, edge=8),
     # of 9 epochs: the first at 4×4; best after epoch 3, stopped after epoch 5
     "all of these": Case(
         with_all,
@@ -101,18 +134,16 @@ CASES = {
         edge=8,
     ),
 }
+OBJECTIVES = {name: Case(case.model, PLAN, 6, 8, case.objective) for name, case in tiny.OBJECTIVES.items()}
 ANYWHERE = [
     pytest.param(name, step, id=f"{name}-{step}") for name, case in CASES.items() for step in range(1, case.steps + 1)
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads gain nothing on images of 4×4, and on a busy machine they wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """Nobody pulls the plug here; that files are flushed is shown in test_files."""
+    monkeypatch.setattr(os, "fsync", lambda number: None)
 
 
 class Killed(Exception):
@@ -123,21 +154,31 @@ def result(model, history):
     """Return all that a training leaves, but how long it took."""
     facts = {**history.as_dict(), "interrupted": history.interrupted}
     del facts["seconds"]
-    return facts, {name: (value.dtype, value.tolist()) for name, value in model.state_dict().items()}
+    tensors = {**model.state_dict(), **dict(model.named_buffers())}
+    return facts, {name: (value.dtype, value.tolist()) for name, value in tensors.items()}
 
 
-def trained(case, folder=None, seconds=3600.0, **calls):
-    """Train as the case says, from its checkpoints if there are any; return what it leaves."""
+def drawn(case):
     model = case.model()
     init_weights(model, 0)
-    kept = Checkpoints(folder, "f", seconds)
-    parts = images(24, case.edge, 0), images(8, case.edge, 1)
-    return result(model, train(model, *parts, case.plan, losses.mse, CPU, checkpoints=kept, **calls))
+    return model
+
+
+def trained_by(case, checkpoints, **observed):
+    """Train as the case says, from these checkpoints if there are any; return the model and its history."""
+    model = drawn(case)
+    data, observer = tiny.splits(24, case.edge), Observer(checkpoints, **observed)
+    return model, train(model, data, case.plan, case.objective(), CPU, observer)
+
+
+def trained(case, folder=None, seconds=3600.0, **observed):
+    """Train as the case says, from its checkpoints if there are any; return what it leaves."""
+    return result(*trained_by(case, Checkpoints(folder, "f", seconds), **observed))
 
 
 @functools.cache
 def uninterrupted(name):
-    return trained(CASES[name])
+    return trained((CASES | OBJECTIVES)[name])
 
 
 def interrupted_at(*steps):
@@ -170,6 +211,17 @@ def places(folder):
 class TestCases:
     """The cases are what they say, or the tests below would show nothing."""
 
+    def test_every_objective_is_among_them(self):
+        kinds = [kind for kind in vars(objectives).values() if isinstance(kind, type)]
+        own = {kind.__name__ for kind in kinds if issubclass(kind, objectives.Objective)} - {"Objective"}
+        assert own == tiny.OBJECTIVES.keys()
+
+    @pytest.mark.parametrize("name", tiny.OBJECTIVES)
+    def test_every_weight_is_moved(self, name):
+        """A model that nothing is asked of would go on from anywhere."""
+        first, last = drawn(OBJECTIVES[name]), trained_by(OBJECTIVES[name], Checkpoints())[0]
+        assert not any(map(torch.equal, first.parameters(), last.parameters()))
+
     @pytest.mark.parametrize("name", CASES)
     def test_has_so_many_steps(self, name):
         calls = []
@@ -177,14 +229,18 @@ class TestCases:
         assert calls == list(range(1, CASES[name].steps + 1))
 
     @pytest.mark.parametrize(
-        ("name", "best", "epochs"), [("patience", 1, 4), ("validation at intervals", 1, 4), ("all of these", 3, 6)]
-    )
+        ("name", "best", "epochs"),
+        [
+            ("patience", 1, 4), ("validation at intervals", 1, 4), ("patience with an average", 1, 4),
+            ("all of these", 3, 6),
+        ],
+    )  # fmt: skip
     def test_is_best_in_the_middle_and_stops_early(self, name, best, epochs):
         facts, _ = uninterrupted(name)
-        assert (facts["best_epoch"], len(facts["train_loss"])) == (best, epochs)
+        assert (facts["best_epoch"], len(facts["train"]["loss"])) == (best, epochs)
 
     def test_validation_at_intervals_has_gaps(self):
-        assert [value is None for value in uninterrupted("validation at intervals")[0]["valid_loss"]] == [
+        assert [value is None for value in uninterrupted("validation at intervals")[0]["valid"]["loss"]] == [
             True, False, True, False,
         ]  # fmt: skip
 
@@ -200,6 +256,13 @@ class TestResume:
         with pytest.raises(Killed):
             trained(CASES[name], folder, seconds=0, on_step=killed_at(step))
         assert trained(CASES[name], folder) == uninterrupted(name)
+
+    @pytest.mark.parametrize("name", OBJECTIVES)
+    def test_after_an_end_without_warning_at_any_step_every_objective_does_too(self, name, tmp_path):
+        for step in range(1, 7):
+            with pytest.raises(Killed):
+                trained(OBJECTIVES[name], tmp_path / str(step), seconds=0, on_step=killed_at(step))
+            assert trained(OBJECTIVES[name], tmp_path / str(step)) == uninterrupted(name)
 
     @pytest.mark.parametrize("name", CASES)
     def test_goes_on_with_the_step_after_the_last(self, name, folder):
@@ -223,7 +286,7 @@ class TestResume:
     @pytest.mark.parametrize("name", CASES)
     def test_ctrl_c_between_any_two_epochs_changes_nothing(self, name, folder):
         """`on_epoch` comes after validation, as the progress bar's numbers do."""
-        for epoch in range(1, len(uninterrupted(name)[0]["train_loss"]) + 1):
+        for epoch in range(1, len(uninterrupted(name)[0]["train"]["loss"]) + 1):
             place = folder / str(epoch)
             stop = lambda history, last=epoch: len(history) == last and signal.raise_signal(signal.SIGINT)  # noqa: E731
             facts, _ = trained(CASES[name], place, on_epoch=stop)
@@ -257,7 +320,7 @@ class TestResume:
 
     def test_when_another_process_is_lost_the_steps_that_were_finished_are_kept(self, folder, monkeypatch):
         """The gradients of step 5 of 6 could not be added up: it has changed nothing."""
-        steps, call = iter(range(1, 10)), Update.__call__
+        steps, call = iter(range(1, 10)), TrainStep.__call__
 
         def lost(*arguments):
             if next(steps) == 5:
@@ -278,11 +341,8 @@ class TestResume:
             monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
 
         def seconds(**calls):
-            model = linear()
             clock()
-            parts = images(24, 4, 0), images(8, 4, 1)
-            kept = Checkpoints(folder, "f", 3600)
-            return train(model, *parts, CASES["constant"].plan, losses.mse, CPU, checkpoints=kept, **calls).seconds
+            return trained_by(CASES["constant"], Checkpoints(folder, "f", 3600), **calls)[1].seconds
 
         seconds(on_step=interrupted_at(3))
         before = json.loads(json.loads(header_of(files_in(folder)[-1]))["__metadata__"]["facts"])["seconds"]
@@ -325,25 +385,14 @@ class TestFiles:
         assert list(tmp_path.iterdir()) == []
 
     def test_those_of_another_run_are_not_taken(self, kept, folder):
-        told = []
-        other = Checkpoints(folder, "another", tell=told.append)
-        calls = []
-        train(
-            linear(), images(24, 4, 0), images(8, 4, 1), CASES["constant"].plan, losses.mse, CPU,
-            checkpoints=other, on_step=calls.append,
-        )  # fmt: skip
+        told, calls = [], []
+        trained_by(CASES["constant"], Checkpoints(folder, "another", tell=told.append), on_step=calls.append)
         assert (calls[0], "belongs to another run" in told[0]) == (1, True)
 
     def test_those_that_cannot_be_used_do_not_push_out_new_ones(self, folder):
         """They were made at later steps, so that their names are the last in order."""
         trained(CASES["patience"], folder, seconds=0, on_step=interrupted_at(9))
-        kept = Checkpoints(folder, "another", 0)
-        model = dense()
-        init_weights(model, 0)
-        train(
-            model, images(24, 4, 0), images(8, 4, 1), CASES["patience"].plan, losses.mse, CPU,
-            checkpoints=kept, on_step=interrupted_at(2),
-        )  # fmt: skip
+        trained_by(CASES["patience"], Checkpoints(folder, "another", 0), on_step=interrupted_at(2))
         assert places(folder) == [(0, 1), (0, 2)]
 
     def test_clear_removes_them_all(self, kept, folder):
@@ -357,10 +406,7 @@ class TestFiles:
 
     def test_says_where_it_goes_on(self, kept, folder):
         told = []
-        model = linear()
-        parts = images(24, 4, 0), images(8, 4, 1)
-        kept = Checkpoints(folder, "f", tell=told.append)
-        train(model, *parts, CASES["constant"].plan, losses.mse, CPU, checkpoints=kept)
+        trained_by(CASES["constant"], Checkpoints(folder, "f", tell=told.append))
         assert told == ["going on from epoch 1, step 2"]
 
 
@@ -411,12 +457,8 @@ class TestDamage:
     def again(self, folder):
         """Go on; return what the training leaves, the steps that it made, and what was told."""
         told, calls = [], []
-        model = dense()
-        init_weights(model, 0)
         kept = Checkpoints(folder, "f", tell=told.append)
-        parts = images(24, 4, 0), images(8, 4, 1)
-        history = train(model, *parts, CASES["patience"].plan, losses.mse, CPU, checkpoints=kept, on_step=calls.append)
-        return result(model, history), calls, told
+        return result(*trained_by(CASES["patience"], kept, on_step=calls.append)), calls, told
 
     @pytest.mark.parametrize("damage", DAMAGE)
     def test_of_the_newest_costs_one_step_and_changes_nothing(self, kept, folder, damage):
@@ -509,9 +551,7 @@ class TestDiskThatFails:
 
     def test_is_told_with_the_step_and_the_reason(self, failing, folder):
         told = []
-        kept = Checkpoints(folder, "f", 0, told.append)
-        parts = images(24, 4, 0), images(8, 4, 1)
-        train(linear(), *parts, CASES["constant"].plan, losses.mse, CPU, checkpoints=kept)
+        trained_by(CASES["constant"], Checkpoints(folder, "f", 0, told.append))
         start = f"the checkpoint of epoch 1, step 0 could not be written to {folder}: "
         assert (told[0].startswith(start), failing in told[0]) == (True, True)
 

@@ -1,18 +1,21 @@
-"""`guards`: a training that is asked to stop, and one whose loss is no longer a number."""
+"""`guards`: a training that is asked to stop, one whose loss is no longer a number, and state that nobody keeps."""
 
+import itertools
 import math
+import random
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aecore import losses
 from aecore.models import DenseAutoencoder, LinearAutoencoder, init_weights
-from aecore.training import Checkpoints, Plan, TrainingDiverged, guards, train
+from aecore.objectives import Reconstruction
+from aecore.training import Checkpoints, Observer, Plan, TrainingDiverged, guards, train
 from aecore.training.guards import Watch, asked_to_stop
-from aecore.training.optimizer import Adam
 from aecore.training.state import State
 
 CPU = torch.device("cpu")
@@ -33,8 +36,9 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def fitted(model, splits, plan=PLAN, loss=losses.mse, **calls):
-    return train(model, splits.train, splits.valid, plan, loss, CPU, **calls)
+def fitted(model, splits, plan=PLAN, loss=losses.mse, **observed):
+    objective = loss if isinstance(loss, Reconstruction) else Reconstruction(loss)
+    return train(model, splits, plan, objective, CPU, Observer(**observed))
 
 
 def sends(number, *steps):
@@ -248,14 +252,14 @@ class TestLateLosses:
     @pytest.fixture
     def state(self):
         model = linear()
-        return State(model, Adam(model.parameters()), PLAN, 20, CPU)
+        return State(model, PLAN, 20)
 
     def seen(self, state, delay, bad, steps=20):
         """Look at losses of which number `bad` is NaN; return the error and the step at which it came."""
         watch = Watch(state, late_by(delay))
         for step in range(steps):
-            value = torch.tensor(math.nan if step == bad else 0.5)
-            state.note_step(value)
+            value = torch.tensor([math.nan if step == bad else 0.5])
+            state.note_step(("loss",), value)
             try:
                 watch.look(value)
             except TrainingDiverged as error:
@@ -279,22 +283,31 @@ class TestLateLosses:
     def test_one_that_never_arrived_is_found_at_the_end_of_the_epoch(self, state):
         watch = Watch(state, late_by(10**6))
         for step in range(20):
-            state.note_step(torch.tensor(math.nan if step == 4 else 0.5))
-            watch.look(state.losses[step])
+            value = torch.tensor([math.nan if step == 4 else 0.5])
+            state.note_step(("loss",), value)
+            watch.look(value)
         with pytest.raises(TrainingDiverged) as caught:
             watch.end()
         assert caught.value.step == 4
 
     def test_at_the_end_of_an_epoch_nothing_is_under_way_any_more(self, state):
         watch = Watch(state, late_by(10**6))
-        state.note_step(torch.tensor(0.5))
-        watch.look(state.losses[0])
+        state.note_step(("loss",), torch.tensor([0.5]))
+        watch.look(torch.tensor([0.5]))
         watch.end()
         assert len(watch.under_way) == 0
 
     @pytest.fixture
     def late(self, monkeypatch):
         monkeypatch.setattr(guards, "_send", late_by(2))
+
+    def test_it_is_the_loss_that_is_sent_among_the_values(self, state):
+        sent = []
+        watch = Watch(state, lambda value: sent.append(value.item()) or (value, lambda: True))
+        values = torch.tensor([math.nan, 0.5])
+        state.note_step(("psnr", "loss"), values)
+        watch.look(values)
+        assert sent == [0.5]
 
     def test_training_ends_so_many_steps_later(self, splits, late):
         calls = []
@@ -361,3 +374,131 @@ def reads(splits, monkeypatch):
 
 def test_between_the_steps_of_an_epoch_no_number_is_fetched_from_the_device(reads):
     assert reads == ["aten::_local_scalar_dense"]
+
+
+class Counts(LinearAutoencoder):
+    """Does something of its own in each forward pass, by default counting in a plain attribute."""
+
+    def __init__(self, what=None, **attributes):
+        super().__init__((1, 4, 4), 3)
+        self.what = what or (lambda model: setattr(model, "calls", model.calls + 1))
+        self.calls = 0
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        init_weights(self, 0)
+
+    def forward(self, x):
+        self.what(self)
+        return super().forward(x)
+
+
+class CountsItself(Reconstruction):
+    """An objective that remembers its calls, in a plain attribute and in a buffer."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.calls = 0
+        self.register_buffer("seen", torch.tensor(0))
+        self.counter = name
+
+    def forward(self, model, batch):
+        if self.counter == "calls":
+            self.calls += 1
+        else:
+            self.seen += 1
+        return super().forward(model, batch)
+
+
+HIDDEN = {
+    "a number": ("its attribute calls", lambda: Counts()),
+    "a tensor": ("its attribute seen", lambda: Counts(lambda model: model.seen.add_(1), seen=torch.zeros(2))),
+    "a list": ("its attribute seen", lambda: Counts(lambda model: model.seen.append(1), seen=[])),
+    "a tensor in a list": (
+        "its attribute seen", lambda: Counts(lambda model: model.seen[0][5000].add_(1), seen=[torch.zeros(10_000)]),
+    ),
+    "a dict": ("its attribute seen", lambda: Counts(lambda model: model.seen.update(a=1), seen={})),
+    "a set": ("its attribute seen", lambda: Counts(lambda model: model.seen.add(4), seen=set())),
+    "an iterator": ("its attribute seen", lambda: Counts(lambda model: next(model.seen), seen=itertools.count())),
+    "an array": ("its attribute seen", lambda: Counts(lambda model: model.seen.fill(1), seen=np.zeros(3))),
+    "a generator": ("its attribute rng", lambda: Counts(lambda model: model.rng.random(), rng=random.Random(0))),
+    "a generator of NumPy's": (
+        "its attribute rng", lambda: Counts(lambda model: model.rng.random(), rng=np.random.default_rng(0)),
+    ),
+    "an old one of NumPy's": (
+        "its attribute rng", lambda: Counts(lambda model: model.rng.rand(), rng=np.random.RandomState(0)),
+    ),
+    "one of PyTorch's": (
+        "its attribute rng", lambda: Counts(lambda model: torch.rand(1, generator=model.rng), rng=torch.Generator()),
+    ),
+    "random": ("the state of random", lambda: Counts(lambda model: random.random())),
+    "numpy.random": ("the state of numpy.random", lambda: Counts(lambda model: np.random.rand())),  # noqa: NPY002
+}  # fmt: skip
+
+
+class TestHiddenState:
+    """What no checkpoint holds: after an interruption the training would not go on as it was."""
+
+    def kept(self, tmp_path):
+        return Checkpoints(tmp_path, "f", 0)
+
+    @pytest.mark.parametrize(("name", "model"), HIDDEN.values(), ids=HIDDEN)
+    def test_of_a_model_is_refused_by_name(self, splits, tmp_path, name, model):
+        with pytest.raises(ValueError, match=f"^model: {name} changed in a training step, but a checkpoint holds"):
+            fitted(model(), splits, checkpoints=self.kept(tmp_path))
+
+    def test_of_a_layer_is_named_with_the_layer(self, splits, tmp_path):
+        model = linear()
+        model.encoder.append(torch.nn.Identity())
+        model.encoder[2].calls = 0
+        model.encoder[2].register_forward_hook(lambda layer, x, y: setattr(layer, "calls", layer.calls + 1))
+        with pytest.raises(ValueError, match="^model: its attribute encoder.2.calls changed"):
+            fitted(model, splits, checkpoints=self.kept(tmp_path))
+
+    @pytest.mark.parametrize(("counter", "name"), [("calls", "attribute calls"), ("seen", "tensor seen")])
+    def test_of_an_objective_is_refused_by_name(self, splits, tmp_path, counter, name):
+        with pytest.raises(ValueError, match=f"^objective: its {name} changed in a training step"):
+            fitted(linear(), splits, loss=CountsItself(counter), checkpoints=self.kept(tmp_path))
+
+    def test_of_a_model_is_told_with_the_way_out(self, splits, tmp_path):
+        words = r"Keep it in a buffer \(self.register_buffer\), draw random numbers with torch, or train with name=None"
+        with pytest.raises(ValueError, match=words):
+            fitted(Counts(), splits, checkpoints=self.kept(tmp_path))
+
+    def test_of_an_objective_is_told_with_the_way_out(self, splits, tmp_path):
+        words = "Make it from batch.progress, or keep it in a buffer of the model, or train with name=None"
+        with pytest.raises(ValueError, match=words):
+            fitted(linear(), splits, loss=CountsItself("calls"), checkpoints=self.kept(tmp_path))
+
+    def test_is_refused_before_the_first_checkpoint(self, splits, tmp_path):
+        with pytest.raises(ValueError, match="calls"):
+            fitted(Counts(), splits, checkpoints=self.kept(tmp_path))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_is_refused_after_one_step(self, splits, tmp_path):
+        model = Counts()
+        with pytest.raises(ValueError, match="calls"):
+            fitted(model, splits, checkpoints=self.kept(tmp_path))
+        assert model.calls == 1
+
+    def test_is_looked_at_once(self, splits, tmp_path):
+        """An attribute that changes in validation alone, or every thousand steps, costs no look at every step."""
+        model = Counts(lambda model: model.training or setattr(model, "calls", 1))
+        assert len(fitted(model, splits, checkpoints=self.kept(tmp_path))) == 3
+
+    @pytest.mark.parametrize(("name", "model"), HIDDEN.values(), ids=HIDDEN)
+    def test_is_allowed_where_nothing_is_kept(self, splits, name, model):
+        assert len(fitted(model(), splits)) == 3
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            Counts(lambda model: setattr(model, "last", torch.zeros(2)), last=None),
+            Counts(lambda model: setattr(model, "last", torch.zeros(2))),
+            Counts(lambda model: setattr(model, "low", math.nan), low=math.nan),
+            Counts(lambda model: torch.rand(1)),
+            Counts(lambda model: model.encoder[1].weight.data.mul_(1)),
+        ],
+        ids=["a cache that was None", "a cache that was not there", "NaN", "torch's random numbers", "weights"],
+    )
+    def test_is_not_seen_where_there_is_none(self, splits, tmp_path, model):
+        assert len(fitted(model, splits, checkpoints=self.kept(tmp_path))) == 3

@@ -1,4 +1,4 @@
-"""`Adam`: against torch.optim.Adam, by hand, and with weights that lie otherwise in memory than their gradients."""
+"""`Adam`: against torch.optim's, by hand, and with weights that lie otherwise in memory than their gradients."""
 
 import pytest
 import torch
@@ -24,21 +24,23 @@ def rate(step):
     return 0.01 / (1 + step)
 
 
-def by_torch(steps, **options):
-    """Return the weights after so many steps of torch.optim.Adam."""
+def by_torch(steps, kind=torch.optim.Adam, clip_norm=None, **options):
+    """Return the weights after so many steps of an optimiser of torch's."""
     own = weights()
-    optimizer = torch.optim.Adam(own, **options)
+    optimizer = kind(own, **options)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate(step)
         for weight, gradient in zip(own, gradients(step), strict=True):
             weight.grad = gradient
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(own, clip_norm)
         optimizer.step()
     return own
 
 
-def by_ours(steps):
+def by_ours(steps, **options):
     own = weights()
-    adam = Adam(own)
+    adam = Adam(own, **options)
     for step in range(steps):
         adam.step(gradients(step), rate(step))
     return own
@@ -62,6 +64,49 @@ def test_twenty_steps_are_those_of_torchs_plain_adam_to_rounding():
     # and the weights are about 1, of which it keeps 1e-7.
     ours, theirs = by_ours(20), by_torch(20, foreach=False, fused=False)
     assert all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_weight_decay_is_that_of_torchs_fused_adamw_bit_for_bit():
+    ours, theirs = by_ours(20, weight_decay=0.3), by_torch(20, torch.optim.AdamW, weight_decay=0.3, fused=True)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_weight_decay_shrinks_by_its_share_of_the_rate_and_apart_from_the_gradient():
+    """With a gradient of zero a weight of 2 loses .1 · .5 of itself; Adam's own step is zero."""
+    own = torch.full((1,), 2.0, requires_grad=True)
+    Adam([own], weight_decay=0.5).step([torch.zeros(1)], 0.1)
+    assert own.item() == pytest.approx(2 * (1 - 0.1 * 0.5), rel=1e-6)  # float32
+
+
+# The gradients have norms of about .01, .1, 1 and 10, so that some are clipped and others not.
+@pytest.mark.parametrize("norm", [0.05, 5.0])
+def test_clipping_is_that_of_torch_nn_utils_bit_for_bit(norm):
+    ours, theirs = by_ours(20, clip_norm=norm), by_torch(20, clip_norm=norm, fused=True)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def clipped(given, norm):
+    """Return what Adam takes gradients for: a tenth of it is the first running mean after one step."""
+    adam = Adam([torch.zeros_like(gradient, requires_grad=True) for gradient in given], clip_norm=norm)
+    adam.step(given, 0.1)
+    return [mean * 10 for mean in adam.first]
+
+
+def test_clipping_keeps_the_direction_over_all_weights():
+    """(3) and (0, 4) have a common norm of 5; clipped to 1 they are a fifth."""
+    found = clipped([torch.tensor([3.0]), torch.tensor([0.0, 4.0])], 1.0)
+    assert [values.tolist() for values in found] == [pytest.approx([0.6]), pytest.approx([0, 0.8])]
+
+
+def test_gradients_below_the_norm_are_not_made_longer():
+    assert clipped([torch.tensor([0.5])], 1.0)[0].tolist() == pytest.approx([0.5])
+
+
+def test_one_gradient_that_two_weights_share_is_clipped_once():
+    """Autograd may give the same tensor for both: (3, 4) and (3, 4), of a common norm of √50."""
+    shared = torch.tensor([3.0, 4.0])
+    found = clipped([shared, shared], 1.0)
+    assert [values.tolist() for values in found] == [pytest.approx([3 / 50**0.5, 4 / 50**0.5])] * 2
 
 
 def test_weights_of_two_types_are_moved_too():
@@ -111,9 +156,10 @@ def test_the_layout_in_memory_changes_nothing(weight_layout, gradient_layout):
     assert torch.equal(own, wanted)
 
 
-def test_a_step_leaves_the_gradients_as_they_are():
+@pytest.mark.parametrize("norm", [None, 1e-3])
+def test_a_step_leaves_the_gradients_as_they_are(norm):
     given = gradients(0)
-    Adam(weights()).step(given, 0.1)
+    Adam(weights(), clip_norm=norm).step(given, 0.1)
     assert all(torch.equal(a, b) for a, b in zip(given, gradients(0), strict=True))
 
 
