@@ -1,0 +1,53 @@
+"""Run a chapter's cells as a reader would whose data are not the page's: full profile, the built-in sample as data.
+
+Prints a line of JSON: the names of the runs that were taken, and those that would have been trained. Used by
+test_published.py, in a process of its own, since a notebook's classes and functions belong to `__main__`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import jupytext
+import matplotlib as mpl
+from IPython.core.interactiveshell import InteractiveShell
+
+mpl.use("Agg")
+os.environ.update(AECORE_PROFILE="full", AECORE_PROGRESS="0")
+
+from aecore import data, experiment, journal  # noqa: E402 (the backend must be chosen first)
+from aecore.data import sources  # noqa: E402
+
+
+def load(name: str, **options):
+    """Return the sample in place of a set."""
+    os.environ["AECORE_PROFILE"] = "quick"
+    try:
+        return sources.load(name, **options)
+    finally:
+        os.environ["AECORE_PROFILE"] = "full"
+
+
+def train(training, checkpoints):
+    """Train a run without a name; of one with a name only take note."""
+    if training.name is None:
+        return trained(training, checkpoints)
+    missing.append(training.name)
+    raise RuntimeError(f"{training.name} was not found")
+
+
+missing: list[str] = []
+trained, experiment._train = experiment._train, train
+data.load = load
+
+shell = InteractiveShell.instance()
+stopped = []
+for cell in jupytext.read(sys.argv[1]).cells:
+    if cell.cell_type == "code":
+        result = shell.run_cell(cell.source)
+        if not result.success:
+            stopped.append(f"{type(result.error_before_exec or result.error_in_exec).__name__} in: {cell.source[:60]!r}")
+taken = sorted({fact["name"] for fact in journal.entries() if fact["kind"] == "run" and fact["other_data"]})
+print("\n" + json.dumps({"taken": taken, "missing": missing, "stopped": stopped}))
