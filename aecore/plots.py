@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from torch import Tensor
 
 from .data.images import Images
-from .inference import Model, apply
+from .inference import Model, apply, model_of
 from .runs import Run
 
 
@@ -68,7 +68,7 @@ def reconstructions(models: Model | Run | Mapping[str, Model | Run], images: Ima
 
 def reconstruct(model: Model | Run, x: Tensor) -> Tensor:
     """Return what a model, a run's model or a function makes of images (N, C, H, W), on the CPU."""
-    return apply(model.model if isinstance(model, Run) else model, x)
+    return apply(model_of(model), x)
 
 
 def curves(named: Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
-from .autoencoder import Autoencoder, init_weights
+from ..suggest import did_you_mean
+from .autoencoder import Autoencoder, check_image_shape, init_weights
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
@@ -21,16 +20,26 @@ MODELS: dict[str, type[Autoencoder]] = {
 }
 
 
-def create(name: str, image_shape: tuple[int, int, int], code_size: int) -> Autoencoder:
+def create(name: str, image_shape: tuple[int, int, int], code_size: int | None = None) -> Autoencoder:
     """Return a new model by its name, for images of shape (C, H, W) and a code of `code_size` values.
+
+    Args:
+        name: in `MODELS`.
+        image_shape: (C, H, W) of one image.
+        code_size: values in the code; None takes 32, or as many as the image has; of "conv", whose code is a grid,
+            eight channels.
 
     Raises:
         ValueError: no model has that name (the message suggests the nearest), or the sizes do not fit it.
     """
-    if name not in MODELS:
-        near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    if not isinstance(name, str) or name not in MODELS:
+        hint = did_you_mean(name, MODELS)
         raise ValueError(f"model: unknown name {name!r}.{hint} Known: {', '.join(MODELS)}.")
+    if code_size is None:
+        channels, height, width = check_image_shape(image_shape)
+        cells = height // 4 * (width // 4)
+        code_size = 8 * cells if name == "conv" else 32
+        code_size = min(code_size, channels * height * width)
     return MODELS[name](image_shape, code_size)
 
 
