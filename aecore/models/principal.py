@@ -119,7 +119,8 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
         ValueError: so many components are not to be had from these images, or they are no floats (N, C, H, W).
     """
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
-        found = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        tensor = isinstance(images, Tensor)
+        found = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
         raise ValueError(f"images: wanted floats of shape (N, C, H, W), as mnist.train.floats() gives, got {found}")
     flat = images.flatten(1).double()
     most = min(len(flat) - 1, flat.shape[1])

@@ -13,8 +13,9 @@ import matplotlib as mpl
 import pytest
 import torch
 
-from aecore import config, journal, machine, runs
+from aecore import config, journal, machine
 from aecore.data import Images, Splits
+from aecore.runs import store
 
 mpl.use("Agg")
 
@@ -30,7 +31,7 @@ def _own_world(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(journal, "_entries", [])
     monkeypatch.setattr(machine, "device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(runs, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -57,7 +58,7 @@ def precision_as_planned(monkeypatch):
     """A plan's bfloat16 is used, whatever the processor: slow on some, but the same arithmetic."""
     from aecore.training import loop
 
-    monkeypatch.setattr(loop, "chosen_precision", lambda model, images, plan, loss, device: (plan.precision, None))
+    monkeypatch.setattr(loop, "chosen_precision", lambda model, objective, batch, plan: (plan.precision, None))
 
 
 @pytest.fixture(autouse=True)
