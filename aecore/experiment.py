@@ -73,7 +73,7 @@ def fit(
     """
     plan = Plan() if plan is None else plan
     objective = _objective(loss, objective)
-    _check(model, data, plan, objective, name)
+    _check(model, data, plan, name)
     plan, data = _sized(plan, data)
     _check_normalising(model, data, plan)
     training = _Training(model, data, plan, objective, name, _Start.of(init_from, model))
@@ -319,7 +319,7 @@ def _weights_of(run: Run, part: str) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in source.state_dict().items()}
 
 
-def _check(model: nn.Module, data: Splits, plan: Plan, objective: Objective, name: str | None) -> None:
+def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None:
     """Find out now what would end in an error of torch's, or in one after the first epoch."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
@@ -330,8 +330,6 @@ def _check(model: nn.Module, data: Splits, plan: Plan, objective: Objective, nam
         raise TypeError(f"plan: wanted a Plan, such as ae.Plan(epochs=5), got {type(plan).__name__}")
     if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]*", name)):
         raise ValueError(f"name: wanted letters, digits, '-', '_', '+' and '.', as for a folder, got {name!r}")
-    if objective.needs_labels and data.train.labels is None:
-        raise ValueError(f"data: {data.train.name} has no labels, which {objective.name} needs")
     if len(data.train) == 0:
         raise ValueError(f"data: {data.train.name} has no training images; this set is for measuring only")
     if plan.patience is not None and len(data.valid) == 0:
