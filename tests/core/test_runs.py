@@ -53,7 +53,7 @@ class TestFingerprint:
     def test_depends_on_the_weights_that_are_given(self, splits):
         one, other = LinearAutoencoder((1, 4, 4), 3), LinearAutoencoder((1, 4, 4), 3)
         init_weights(other, 9)
-        assert print_of(splits, one, start="given") != print_of(splits, other, start="given")
+        assert print_of(splits, one, init_from="model") != print_of(splits, other, init_from="model")
 
     @pytest.mark.parametrize(
         "change",
@@ -335,7 +335,7 @@ class TestStore:
 
     def test_a_plan_of_before_the_later_settings_is_read(self, folder):
         """Runs that were published before `Plan` knew `validate_every` and `sizes` do not name them."""
-        assert "sizes" not in runs.read_facts(folder)["plan"]
+        assert "sizes" not in store.read_facts(folder)["plan"]
         assert runs.load(folder, ConvAutoencoder((1, 4, 4), 3)).plan == Plan(epochs=2)
 
     def test_a_plan_with_the_later_settings_comes_back(self, run, tmp_path):
@@ -366,7 +366,7 @@ class TestStore:
     def test_runs_lie_in_the_home_where_nothing_is_said(self, monkeypatch, tmp_path):
         monkeypatch.delenv("AECORE_RUNS")
         monkeypatch.setenv("HOME", str(tmp_path))
-        assert runs.home() == tmp_path / ".cache" / "aecore" / "runs"
+        assert config.runs_root() == tmp_path / ".cache" / "aecore" / "runs"
 
 
 def cut(path):
@@ -439,14 +439,14 @@ class TestSeal:
     def test_any_flipped_bit_of_the_facts_is_found_or_says_the_same(self, folder):
         """The same: the E of 1e-05 may be large or small."""
         path = folder / "run.json"
-        whole, facts = path.read_bytes(), runs.read_facts(folder)
+        whole, facts = path.read_bytes(), store.read_facts(folder)
         unnoticed = []
         for place in range(8 * len(whole)):
             content = bytearray(whole)
             content[place // 8] ^= 1 << place % 8
             path.write_bytes(content)
             with contextlib.suppress(runs.DamagedRun):
-                if runs.read_facts(folder) != facts:
+                if store.read_facts(folder) != facts:
                     unnoticed.append(place)
         assert unnoticed == []
 
@@ -458,7 +458,7 @@ class TestSeal:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
         with pytest.raises(runs.DamagedRun, match=r"run.json is damaged: its SHA-256 is not the one that it states"):
-            runs.read_facts(folder)
+            store.read_facts(folder)
 
     def test_is_the_sha256_of_the_facts_in_the_order_of_their_names(self, folder):
         facts = json.loads((folder / "run.json").read_text())
@@ -466,10 +466,10 @@ class TestSeal:
         assert stated == hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def test_a_file_in_another_layout_says_the_same(self, folder):
-        facts = runs.read_facts(folder)
+        facts = store.read_facts(folder)
         path = folder / "run.json"
         path.write_text(json.dumps(json.loads(path.read_text())))
-        assert runs.read_facts(folder) == facts
+        assert store.read_facts(folder) == facts
 
     def test_without_it_a_run_does_not_count(self, folder):
         path = folder / "run.json"
@@ -477,7 +477,7 @@ class TestSeal:
         del facts["facts_sha256"]
         path.write_text(json.dumps(facts))
         with pytest.raises(runs.DamagedRun, match="is not a run of format 1"):
-            runs.read_facts(folder)
+            store.read_facts(folder)
 
 
 PUBLISHED = sorted((Path(runs.__file__).parent / "published").glob("*/run.json"))
@@ -486,10 +486,10 @@ PUBLISHED = sorted((Path(runs.__file__).parent / "published").glob("*/run.json")
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
 class TestEveryPublishedRun:
     def test_is_unchanged(self, path):
-        assert runs.read_facts(path.parent)["name"] == path.parent.name
+        assert store.read_facts(path.parent)["name"] == path.parent.name
 
     def test_has_a_history_that_comes_back_as_it_is(self, path):
-        kept = runs.read_facts(path.parent)["history"]
+        kept = store.read_facts(path.parent)["history"]
         assert History.from_dict(kept).as_dict() == kept
 
 
@@ -517,17 +517,17 @@ class TestFind:
     def test_finds_a_published_run_first(self, run):
         runs.save(run, runs.own_folder("00-a", run.fingerprint))
         run.date = "published"
-        runs.save(run, runs.PUBLISHED / "00-a")
+        runs.save(run, store.PUBLISHED / "00-a")
         assert runs.find("00-a", run.fingerprint, run.model).date == "published"
 
     def test_does_not_take_a_published_run_with_other_settings(self, run):
-        runs.save(run, runs.PUBLISHED / "00-a")
+        runs.save(run, store.PUBLISHED / "00-a")
         assert runs.find("00-a", "e" * 64, run.model) is None
 
     def test_goes_on_to_the_own_run_where_the_published_one_is_damaged(self, run):
         runs.save(run, runs.own_folder("00-a", run.fingerprint))
-        runs.save(run, runs.PUBLISHED / "00-a")
-        flip(runs.PUBLISHED / "00-a" / "weights.safetensors")
+        runs.save(run, store.PUBLISHED / "00-a")
+        flip(store.PUBLISHED / "00-a" / "weights.safetensors")
         assert runs.find("00-a", run.fingerprint, run.model).date == run.date
 
     def test_finds_nothing_in_an_empty_store(self, run):
@@ -664,12 +664,12 @@ class TestMeasure:
         stored.measure(brightest, noise(5, 1, 4, 4))
         runs.publish("00-a", stored.fingerprint)
         runs.publish("00-a", stored.fingerprint, weights=False)
-        assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
+        assert sorted(path.name for path in (store.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
 
     def test_publishing_with_weights_takes_the_numbers_along(self, stored, noise):
         stored.measure(brightest, noise(5, 1, 4, 4))
         runs.publish("00-a", stored.fingerprint)
-        assert (runs.PUBLISHED / "00-a" / "measured.json").exists()
+        assert (store.PUBLISHED / "00-a" / "measured.json").exists()
 
 
 class TestPublish:
@@ -702,7 +702,7 @@ class TestPublish:
     def test_a_refused_run_leaves_nothing_behind(self, large):
         with pytest.raises(ValueError, match="more than"):
             runs.publish("00-a", large.fingerprint)
-        assert not runs.PUBLISHED.exists()
+        assert not store.PUBLISHED.exists()
 
     def test_refuses_damaged_weights(self, run):
         runs.save(run, runs.own_folder("00-a", run.fingerprint))
