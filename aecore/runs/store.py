@@ -253,20 +253,28 @@ def _keep_measured(folder: Path, run: Run) -> None:
 
 def _read_measured(folder: Path, fingerprint: str, date: str) -> Measured:
     """Return what was measured on a run; nothing where the file is missing, damaged or of another training."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load as unpacked
 
     path = folder / MEASURED
     try:
-        with safe_open(path, "pt") as file:
-            content = _checked(path, json.loads(file.metadata()["measured"]))
-            if (content["fingerprint"], content["date"]) != (fingerprint, date):
-                return Measured()
-            return Measured.unpacked(content["entries"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        # Read whole: tensors of a file that stays open change with it, and Windows could not replace it.
+        packed = path.read_bytes()
+        content = _checked(path, json.loads(_metadata_of(packed)["measured"]))
+        if (content["fingerprint"], content["date"]) != (fingerprint, date):
+            return Measured()
+        return Measured.unpacked(content["entries"], unpacked(packed))
     except FileNotFoundError:
         return Measured()
     except (OSError, *_UNREADABLE, SafetensorError) as error:
         config.log.warning(f"{path} cannot be read: {error}. What it held is measured again.")
         return Measured()
+
+
+def _metadata_of(packed: bytes) -> dict[str, str]:
+    # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.
+    length = int.from_bytes(packed[:8], "little")
+    return json.loads(packed[8 : 8 + length])["__metadata__"]
 
 
 # ---- the published ones ----
