@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import __version__, config, distributed, machine
@@ -67,16 +68,17 @@ def train(options: argparse.Namespace) -> int:
     from .data import load
     from .experiment import fit
     from .metrics import evaluate
-    from .models import create
+    from .models import create, get
     from .training import Plan
 
-    with distributed.first_rank_first():
-        size = {"size": options.size} if options.size else {}
-        splits = load(options.data, stand_in=options.stand_in, **size)
+    get(options.model)  # what is wrong is said before anything is downloaded
     plan = Plan(
         epochs=options.epochs, batch_size=options.batch_size, lr=options.lr,
         schedule=options.schedule, patience=options.patience, precision=options.precision, seed=options.seed,
     )  # fmt: skip
+    with distributed.first_rank_first():
+        size = {} if options.size is None else {"size": options.size}
+        splits = load(options.data, stand_in=options.stand_in, **size)
     run = fit(create(options.model, splits.shape, options.code_size), splits, plan, name=options.name)
     if run.history.interrupted:
         return INTERRUPTED
@@ -119,19 +121,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="linear", help="linear, dense, conv or strided-conv")
+    from .models import MODELS
+    from .training.plan import PRECISIONS, SCHEDULES
+
+    command.add_argument("--model", default="linear", help=_one_of(MODELS))
     command.add_argument("--data", default="mnist")
     command.add_argument("--size", type=int, help="side of the centre crop of each photograph of div2k")
     command.add_argument("--stand-in", action="store_true", help="accept a stand-in that lies in the data folder")
-    command.add_argument("--code-size", type=int, default=32)
+    command.add_argument("--code-size", type=int, help="values in the code (default: 32; for conv eight channels)")
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--batch-size", type=int, default=128)
     command.add_argument("--lr", type=float, default=3e-3)
-    command.add_argument("--schedule", default="cosine", help="constant or cosine")
+    command.add_argument("--schedule", default="cosine", help=_one_of(SCHEDULES))
     command.add_argument("--patience", type=int, help="stop after so many epochs without a lower validation loss")
-    command.add_argument("--precision", default="float32", help="float32, or bfloat16 where it is faster")
+    command.add_argument("--precision", default="float32", help=f"{_one_of(PRECISIONS)}; this one where it is faster")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--name", help="under which the run is stored")
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 def _list_data() -> None:

@@ -75,6 +75,7 @@ def fit(
     objective = _objective(loss, objective)
     _check(model, data, plan, name)
     plan, data = _sized(plan, data)
+    _check_normalising(model, data, plan)
     training = _Training(model, data, plan, objective, name, _Start.of(init_from, model))
     hint = "Start every process with the same command and the same data."
     distributed.check_agreement("the training", training.fingerprint, hint)
@@ -109,23 +110,25 @@ class _Start:
         sources = {"": init_from} if isinstance(init_from, Run) else init_from
         if not isinstance(sources, Mapping) or not all(isinstance(run, Run) for run in sources.values()):
             raise TypeError(f"init_from: wanted a run, runs by part {{'encoder': run}}, or 'model', got {init_from!r}")
-        for part in sources:
-            _part(model, part, "the model")
+        for part, run in sources.items():
+            _part(model, part)
+            if run.history.interrupted:  # its fingerprint is that of the whole training, its weights are not
+                raise ValueError(f"init_from: run {run.name!r} was interrupted; call its fit again to its end first")
         return cls({part: run.fingerprint for part, run in sources.items()}, sources, draws="" not in sources)
 
     def apply(self, model: nn.Module, seed: int) -> None:
         """Give the model its first weights."""
+        weights = {part: _weights_of(run, part) for part, run in self.sources.items()}  # before `model` loses its own
         if self.draws:
             init_weights(model, seed)
-        for part, run in self.sources.items():
-            target, source = _part(model, part, "the model"), run.model
-            if isinstance(source, nn.Module) and part in dict(source.named_modules()):
-                source = source.get_submodule(part)
+        for part, found in weights.items():
             try:
-                target.load_state_dict(source.state_dict())
+                _part(model, part).load_state_dict(found)
             except RuntimeError as error:
                 where = f"its part {part!r}" if part else "it"
-                raise ValueError(f"init_from: the weights of run {run.name!r} do not fit {where}: {error}") from error
+                raise ValueError(
+                    f"init_from: the weights of run {self.sources[part].name!r} do not fit {where}: {error}"
+                ) from error
 
 
 @dataclass
@@ -138,6 +141,7 @@ class _Training:
     objective: Objective
     name: str | None
     start: _Start
+    seen: object = None  # the state of the run's folder when it was looked for
 
     def __post_init__(self) -> None:
         parts = parts_of(self.model, self.data, self.plan, self.objective, self.start.told)
@@ -153,7 +157,7 @@ def _stored(training: _Training, weights: bool) -> Run | None:
     """Return the run where it was stored or published, maybe for other data; say so in a line."""
     if config.retrain():
         return None
-    name = training.name
+    name, training.seen = training.name, store.stamp(training.folder)
     run = store.find(name, training.fingerprint, training.model, weights)
     hint = "AECORE_RUNS must be a folder that all processes share."
     distributed.check_agreement("whether this run is stored", str(run is not None), hint)
@@ -163,13 +167,21 @@ def _stored(training: _Training, weights: bool) -> Run | None:
         if why := store.mismatch(name, training.digests):
             config.log.info(why)
         return None
-    if distributed.rank() == 0:  # a process that was killed right after it had stored the run leaves more
-        Checkpoints(training.folder / "checkpoints").clear()
-        files.remove_parts(training.folder)
+    _remove_leftovers(training)
     other = " (the page's own data, not yours; AECORE_RETRAIN=1 trains on yours)" if run.other_data else ""
     config.log.info(f"loaded {name}: {run.story()}{other}")
     run.parts = run.parts or training.digests
     return run
+
+
+def _remove_leftovers(training: _Training) -> None:
+    """Remove what a process that was killed right after it had stored the run has left, and no live one needs."""
+    files.remove_parts(training.folder)
+    checkpoints = Checkpoints(training.folder / "checkpoints")
+    if distributed.rank() == 0 and checkpoints.folder.exists():
+        with store.training_lock(training.folder, training.name, wait=False) as ours:
+            if ours:
+                checkpoints.clear()
 
 
 def _trained(training: _Training) -> Run:
@@ -178,7 +190,9 @@ def _trained(training: _Training) -> Run:
         return _train(training, _checkpoints(training))
     store.is_writable(training.folder)
     with store.training_lock(training.folder, training.name):
-        if distributed.world_size() == 1 and (run := _stored(training, weights=True)):  # another process was faster
+        # Another process may have been faster. Looking again for nothing would report the same damage twice.
+        faster = distributed.world_size() == 1 and store.stamp(training.folder) != training.seen
+        if faster and (run := _stored(training, weights=True)):
             return run
         checkpoints = _checkpoints(training)
         run = _train(training, checkpoints)
@@ -285,12 +299,26 @@ def _sized(plan: Plan, data: Splits) -> tuple[Plan, Splits]:
     return plan, Splits(data.train[: QUICK_STEPS * batch_size], data.valid[:QUICK_IMAGES], data.test)
 
 
-def _part(model: nn.Module, part: str, whose: str) -> nn.Module:
+def _part(model: nn.Module, part: str) -> nn.Module:
     try:
         return model.get_submodule(part)
     except AttributeError as error:
         parts = ", ".join(repr(name) for name, _ in model.named_children())
-        raise ValueError(f"init_from: {whose} has no part {part!r}; its parts are {parts}") from error
+        raise ValueError(f"init_from: the model has no part {part!r}; its parts are {parts}") from error
+
+
+def _weights_of(run: Run, part: str) -> dict[str, torch.Tensor]:
+    """Return a copy of the weights of a part of a run's model; of the whole model where it has no such part.
+
+    Raises:
+        ValueError: the model holds other weights now.
+        WeightsNotPublished: they are not there.
+    """
+    run.check_model("init_from")
+    source = run.model
+    if isinstance(source, nn.Module) and part in dict(source.named_modules()):
+        source = source.get_submodule(part)
+    return {name: value.detach().clone() for name, value in source.state_dict().items()}
 
 
 def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None:
@@ -309,7 +337,15 @@ def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None
     if plan.patience is not None and len(data.valid) == 0:
         raise ValueError("plan: a patience needs validation images, and there are none")
     _check_shapes(model, data, plan)
-    _check_normalising(model, data, plan)
+    _check_weights(model)
+
+
+def _check_weights(model: nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        if isinstance(weight, nn.parameter.UninitializedParameter):
+            raise ValueError(f"model: {name!r} has no shape yet; send one batch through the model first")
+        if weight.dtype != torch.float32:
+            raise ValueError(f"model: wanted weights in float32, got {name!r} in {weight.dtype}; model.float() helps")
 
 
 def _check_shapes(model: nn.Module, data: Splits, plan: Plan) -> None:
@@ -334,20 +370,26 @@ def _check_shapes(model: nn.Module, data: Splits, plan: Plan) -> None:
 
 
 def _check_normalising(model: nn.Module, data: Splits, plan: Plan) -> None:
+    """Refuse what batch normalisation cannot train: parts of batches, and of a vector a batch of one."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if not layers:
-        return
-    kind = type(layers[0]).__name__
-    if distributed.world_size() > 1:
+    layers = [layer for layer in layers if not _is_frozen(layer)]
+    if layers and distributed.world_size() > 1:
         raise ValueError(
-            f"model: {kind} would see only its own process's part of each batch, so several processes would not train "
-            "what one does. Use GroupNorm, or one process."
+            f"model: {type(layers[0]).__name__} would see only its own process's part of each batch, so several "
+            "processes would not train what one does. Use GroupNorm, or one process."
         )
-    if (last := len(data.train) % plan.batch_size or plan.batch_size) == 1:
+    # Of images it takes the mean over places as well, so that one will do.
+    vectors = any(isinstance(layer, nn.BatchNorm1d) for layer in layers)
+    if vectors and (len(data.train) % plan.batch_size or plan.batch_size) == 1:
         raise ValueError(
-            f"plan: with batch_size={plan.batch_size} the last batch of {len(data.train):,} images holds {last} image, "
-            f"which {kind} cannot normalise. Choose another batch_size, or leave out an image."
+            f"plan: with batch_size={plan.batch_size} the last batch of {len(data.train):,} images holds 1 image, "
+            "which BatchNorm1d cannot normalise. Choose another batch_size, or leave out an image."
         )
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    params = list(layer.parameters())
+    return bool(params) and not any(weight.requires_grad for weight in params)
 
 
 class _Progress:

@@ -11,6 +11,21 @@ from torch import Tensor, nn
 Model = nn.Module | Callable[[Tensor], Tensor]
 
 
+def model_of(model: object) -> Model:
+    """Return the model of a run; a model, or a function that takes its place, as it is.
+
+    Raises:
+        TypeError: it is none of the three.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    found = getattr(model, "model", model)  # a run has one; runs are not known down here
+    if isinstance(found, type) or not callable(found):
+        hint = "; make one of it first, with brackets" if isinstance(found, type) else ""
+        raise TypeError(f"model: wanted a model, a run or a function, got {_kind(found)}{hint}")
+    return found
+
+
 @contextlib.contextmanager
 def eval_mode(*models: Model) -> Iterator[None]:
     """Switch every layer to evaluation, and each back to the mode that it had; plain functions are left alone."""
@@ -39,11 +54,37 @@ def apply(model: Model, x: Tensor, batch_size: int = 500) -> Tensor:
         model: takes batches of `x` and returns as many results.
         x: of shape (N, …), on the CPU.
         batch_size: how many at a time.
+
+    Raises:
+        TypeError, ValueError: the model gives something else than a tensor, or changes what it is given.
     """
+    check_batch_size(batch_size)
     owner = getattr(model, "__self__", model)  # of a bound method such as model.encode
     place = device_of(owner)
     with eval_mode(owner):
-        return torch.cat([model(part.to(place)).float().cpu() for part in x.split(batch_size)])
+        return torch.cat([reconstructed(model, part.to(place)).float().cpu() for part in x.split(batch_size)])
+
+
+def reconstructed(model: Model, x: Tensor) -> Tensor:
+    """Return `model(x)`, a tensor, with `x` as it was.
+
+    Raises:
+        TypeError: the model gives something else.
+        ValueError: it writes into `x`.
+    """
+    version = None if x.is_inference() else x._version  # under torch.inference_mode nobody counts
+    x_hat = model(x)
+    if not isinstance(x_hat, Tensor):
+        raise TypeError(f"model: wanted it to give a tensor for a batch of images, got {_kind(x_hat)}")
+    if version is not None:
+        check_unchanged(x, version, f"model: {getattr(model, '__name__', type(model).__name__)}")
+    return x_hat
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise a ValueError where `batch_size` is no whole number from 1."""
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"batch_size: wanted a whole number from 1, got {batch_size!r}")
 
 
 def check_unchanged(x: Tensor, version: int, who: str) -> None:
@@ -60,3 +101,7 @@ def check_unchanged(x: Tensor, version: int, who: str) -> None:
             "changed ones. Look for operations in place (x += …, x.clamp_(), nn.ReLU(inplace=True) as first layer) "
             "and work on a copy: x = x.clone()."
         )
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

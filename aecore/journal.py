@@ -7,7 +7,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import config, distributed, machine
@@ -103,7 +103,7 @@ class Provenance:
         found = [fact for fact in self.facts if fact["kind"] == "run"]
         own = [fact for fact in found if not fact.get("other_data")]
         other = [fact for fact in found if fact.get("other_data")]
-        return [*_told(own, "training runs"), *_told(other, "training runs on the page's own data, not on these,")]
+        return [*_told(own, ""), *_told(other, " on the page's own data, not on these,")]
 
     def _repr_html_(self) -> str:
         return f'<p class="provenance">{html.escape(repr(self))}</p>'
@@ -114,10 +114,10 @@ def provenance() -> Provenance:
     return Provenance(entries())
 
 
-def _told(runs: Iterable[dict], what: str) -> list[str]:
-    runs = list(runs)
+def _told(runs: list[dict], which: str) -> list[str]:
     if not runs:
         return []
     days = sorted({fact["date"][:10] for fact in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return [f"{len(runs)} {what} of {when} on {', '.join(sorted({fact['machine'] for fact in runs}))}"]
+    where = ", ".join(sorted({fact["machine"] for fact in runs}))
+    return [f"{len(runs)} training run{'s' if len(runs) > 1 else ''}{which} of {when} on {where}"]

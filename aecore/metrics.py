@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import distributed
-from .data.images import Images
-from .inference import Model, check_unchanged, device_of, eval_mode
+from .data.images import Images, Splits
+from .inference import Model, check_batch_size, check_unchanged, device_of, eval_mode, model_of, reconstructed
 
 
 def mse(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -45,21 +47,42 @@ def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
 
     The standard form: Gaussian window of 11 pixels and standard deviation 1.5, K1 = .01, K2 = .03,
     channels averaged, over all places where the window lies inside the image (Wang et al. 2004, section III).
-    So does scikit-image. torchmetrics' own mean takes in windows over the border, filled by reflection: a few
-    hundredths more or less on small images.
+    So does scikit-image. torchmetrics also takes in windows over the border, filled by reflection, which makes a
+    few hundredths more or less on small images.
 
     Raises:
         ValueError: the images are smaller than the window, 11×11.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     check_pair(x, x_hat)
     if min(x.shape[2:]) < 11:
         raise ValueError(f"x: SSIM needs images of at least 11×11 pixels (its window), got {x.shape[2]}×{x.shape[3]}")
-    _, places = structural_similarity_index_measure(
-        x_hat, x, data_range=1.0, reduction="none", return_full_image=True
-    )  # fmt: skip
-    return places[..., 5:-5, 5:-5].flatten(1).mean(1)
+    x, x_hat = x.float(), x_hat.float()
+    # Under the window: the means of both, of their squares and of their product.
+    mean, mean_hat, square, square_hat, product = _windowed(
+        torch.stack([x, x_hat, x.square(), x_hat.square(), x * x_hat])
+    )
+    variances = square - mean.square() + square_hat - mean_hat.square()
+    covariance = product - mean * mean_hat
+    c1, c2 = 0.01**2, 0.03**2
+    alike = (2 * mean * mean_hat + c1) * (2 * covariance + c2)
+    places = alike / ((mean.square() + mean_hat.square() + c1) * (variances + c2))
+    return places.flatten(1).mean(1)
+
+
+def _windowed(images: Tensor) -> Tensor:
+    """Return the Gaussian mean, over 11×11 pixels, around every place where they lie inside the image.
+
+    Args:
+        images: of shape (K, N, C, H, W); what comes out is (K, N, C, H − 10, W − 10).
+    """
+    # Made in double precision: a window whose sum is off by 1e-7 puts the variances of bright even areas off by as
+    # much, and C2, to which they are added, is 9e-4.
+    distance = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-(distance / 1.5).square() / 2)
+    window = (window / window.sum()).float().to(images.device)
+    flat = images.flatten(0, 2).unsqueeze(1)  # one channel at a time: the window is the same for all
+    rows = F.conv2d(flat, window.reshape(1, 1, -1, 1))
+    return F.conv2d(rows, window.reshape(1, 1, 1, -1)).view(*images.shape[:3], *rows.shape[2:3], -1)
 
 
 def checkerboard(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -86,11 +109,20 @@ def checkerboard(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 def check_pair(x: Tensor, x_hat: Tensor) -> None:
-    """Raise a ValueError where two batches cannot be compared: shapes, types or scales that do not fit.
+    """Raise an error where two batches cannot be compared: shapes, types or scales that do not fit.
 
     `x` must lie in [0, 1]. A reconstruction may leave that range a little, as linear models do; one that
     goes far beyond is on another scale.
+
+    Raises:
+        TypeError: one of the two is no tensor.
+        ValueError: they do not fit.
     """
+    for name, batch in (("x", x), ("x_hat", x_hat)):
+        if not isinstance(batch, Tensor):
+            hint = f"; {name}.floats() gives it" if isinstance(batch, Images) else ""
+            hint = f"; torch.from_numpy({name}) makes one" if isinstance(batch, np.ndarray) else hint
+            raise TypeError(f"{name}: wanted a tensor (N, C, H, W), got {type(batch).__name__}{hint}")
     if x.ndim != 4 or x.shape != x_hat.shape or x.numel() == 0:
         raise ValueError(f"x and x_hat: wanted one shape (N, C, H, W), got {tuple(x.shape)} and {tuple(x_hat.shape)}")
     for name, batch in (("x", x), ("x_hat", x_hat)):
@@ -167,7 +199,7 @@ def evaluate(
     very numbers of one process: each image counts once, however unevenly the batches fall.
 
     Args:
-        model: an autoencoder, or any function from images to reconstructions, (N, C, H, W) to the same.
+        model: an autoencoder, a run, or any function from images to reconstructions, (N, C, H, W) to the same.
         images: what to reconstruct; at least one.
         clip: bring reconstructions into [0, 1] first, as a screen or a file would; the judge sees them so too.
         judge: a classifier, or a run with one: gives class scores (N, classes) for images (N, C, H, W). The images
@@ -177,13 +209,13 @@ def evaluate(
         batch_size: images at a time; it changes no result, only memory.
 
     Raises:
+        TypeError: something else than a model and images, the judge is no classifier, or the model makes no files.
         ValueError: there is no image, the model's images do not fit or it has written into those it was given, there
             are no labels for the judge, or it does not know them all.
-        TypeError: the judge is no classifier, or the model makes no files.
     """
-    if len(images) == 0:
-        raise ValueError(f"images: {images.name} is empty; there is nothing to evaluate")
-    model = _codec_of(model) if files else model
+    model = _codec_of(model) if files else model_of(model)
+    check_images("images", images)
+    check_batch_size(batch_size)
     judging = None if judge is None else _Judge(judge, images)
     device = device_of(model)
     names = [*METRICS] if min(images.shape[1:]) >= 11 else [name for name in METRICS if name != "ssim"]
@@ -194,7 +226,7 @@ def evaluate(
         for number in distributed.shard(-(-len(images) // batch_size)):
             place = slice(number * batch_size, (number + 1) * batch_size)
             x = images[place].floats(device)
-            x_hat, sizes = _from_files(model, x) if files else (model(x).float(), None)
+            x_hat, sizes = _from_files(model, x) if files else (reconstructed(model, x).float(), None)
             if clip:
                 x_hat = x_hat.clamp(0, 1)
             found = {name: METRICS[name](x, x_hat) for name in names}
@@ -205,6 +237,21 @@ def evaluate(
             for name, values in found.items():
                 each[name][place] = values.cpu().double()
     return _scores(images, {name: distributed.all_reduce_sum_on_cpu(values) for name, values in each.items()})
+
+
+def check_images(argument: str, images: object) -> None:
+    """Raise an error where an argument is no set of images, or an empty one.
+
+    Raises:
+        TypeError: it is something else; the message says what to hand over.
+        ValueError: there is no image in it.
+    """
+    if not isinstance(images, Images):
+        hint = "; choose a part of it, such as .test" if isinstance(images, Splits) else ""
+        hint = "; ae.from_array makes them from an array" if isinstance(images, Tensor | np.ndarray) else hint
+        raise TypeError(f"{argument}: wanted Images, got {type(images).__name__}{hint}")
+    if len(images) == 0:
+        raise ValueError(f"{argument}: {images.name} is empty; there is nothing to evaluate")
 
 
 METRICS = {"mse": mse, "mae": mae, "psnr": psnr, "ssim": ssim}

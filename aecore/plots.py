@@ -6,29 +6,35 @@ import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 from torch import Tensor
 
 from .data.images import Images
-from .inference import Model, apply
+from .inference import Model, apply, model_of
+from .metrics import check_images
 from .runs import Run
 
 
-def show(images: Tensor, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9) -> Figure:
+def show(images: Tensor | Images, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9) -> Figure:
     """Draw images in a grid, row by row.
 
     Args:
-        images: floats of shape (N, C, H, W); values outside [0, 1] are drawn as 0 or 1.
+        images: `Images`, or floats of shape (N, C, H, W); values outside [0, 1] are drawn as 0 or 1.
         titles: a line above each image, as many as there are images, or none.
         columns: images in a row.
         size: width of one image in inches.
+
+    Raises:
+        TypeError, ValueError: there is nothing that could be drawn.
     """
-    if titles and len(titles) != len(images):
-        raise ValueError(f"titles: wanted {len(images)}, one for each image, got {len(titles)}")
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images: wanted one or more, shape (N, C, H, W), got {tuple(images.shape)}")
+    images = _floats(images)
+    if isinstance(titles, str) or (titles and len(titles) != len(images)):
+        got = repr(titles) if isinstance(titles, str) else len(titles)
+        raise ValueError(f"titles: wanted {len(images)}, one for each image, got {got}")
+    _check_count("columns", columns)
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     height = size * images.shape[2] / images.shape[3] + (0.28 if titles else 0.04)
@@ -49,7 +55,15 @@ def reconstructions(models: Model | Run | Mapping[str, Model | Run], images: Ima
         models: one model or run, or several by the name that stands at their row.
         images: what to reconstruct.
         count: how many images.
+
+    Raises:
+        TypeError, ValueError: they are no models or no images.
     """
+    check_images("images", images)
+    _check_count("count", count)
+    if isinstance(models, list | tuple) or (isinstance(models, Mapping) and not models):
+        wanted = "a model or a run, or several by their name, as {'mine': run}"
+        raise TypeError(f"models: wanted {wanted}, got {_kind(models)}")
     named = models if isinstance(models, Mapping) else {"reconstruction": models}
     x = images[:count].floats()
     rows = {"original": x}
@@ -68,11 +82,23 @@ def reconstructions(models: Model | Run | Mapping[str, Model | Run], images: Ima
 
 def reconstruct(model: Model | Run, x: Tensor) -> Tensor:
     """Return what a model, a run's model or a function makes of images (N, C, H, W), on the CPU."""
-    return apply(model.model if isinstance(model, Run) else model, x)
+    return apply(model_of(model), x)
 
 
-def curves(named: Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:
-    """Draw the loss of runs by epoch: validation as a line, training as dots of the same colour."""
+def curves(named: Run | Mapping[str, Run], ylabel: str = "mean squared error") -> Figure:
+    """Draw the loss of runs by epoch: validation as a line, training as dots of the same colour.
+
+    Args:
+        named: one run, or several by the name that the legend gives them.
+        ylabel: what the loss is.
+
+    Raises:
+        TypeError: they are no runs.
+    """
+    if isinstance(named, Run):
+        named = {named.name or "run": named}
+    if not isinstance(named, Mapping) or not named or not all(isinstance(run, Run) for run in named.values()):
+        raise TypeError("named: wanted a run, or several by their name, as {'mine': run}, got " + _kind(named))
     figure, axis = plt.subplots()
     for name, run in named.items():
         epochs = range(1, len(run.history) + 1)
@@ -90,7 +116,12 @@ def by_code_size(named: Mapping[str, Mapping[int, float | Sequence[float]]], yla
         named: for each name the error by code size; where several seeds are given, their mean is drawn
             and a bar from the lowest to the highest.
         ylabel: what the error is.
+
+    Raises:
+        TypeError: it is something else.
     """
+    if not isinstance(named, Mapping) or not named or not all(isinstance(errors, Mapping) for errors in named.values()):
+        raise TypeError("named: wanted errors by code size for each name, as {'PCA': {32: 0.017}}, got " + _kind(named))
     figure, axis = plt.subplots()
     for i, (name, errors) in enumerate(named.items()):
         sizes = sorted(errors)
@@ -115,7 +146,16 @@ def patterns(vectors: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Figu
     Args:
         vectors: for each name a tensor (count, C·H·W); each is scaled to its own largest value.
         shape: of the images, one channel.
+
+    Raises:
+        TypeError, ValueError: they are no vectors, or of another length.
     """
+    if not isinstance(vectors, Mapping) or not vectors or not all(isinstance(v, Tensor) for v in vectors.values()):
+        raise TypeError("vectors: wanted tensors by their name, as {'encoder': weight}, got " + _kind(vectors))
+    for name, batch in vectors.items():
+        if shape[0] != 1 or batch.ndim != 2 or batch.shape[1] != math.prod(shape):
+            wanted = f"(count, {math.prod(shape)}) for images of one channel, {tuple(shape)}"
+            raise ValueError(f"vectors: wanted shape {wanted}, got {tuple(batch.shape)} as {name!r}")
     count = max(len(v) for v in vectors.values())
     height = len(vectors) * 6.4 / count + 0.1
     figure, axes = plt.subplots(len(vectors), count, figsize=(7.6, height), squeeze=False)
@@ -134,11 +174,19 @@ def table(rows: Sequence[Mapping[str, object]]):
 
     Args:
         rows: one mapping for each row, all with the same keys; they become the head.
+
+    Raises:
+        TypeError, ValueError: there is no row, or one with other keys.
     """
     import pandas as pd
 
+    if isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError("rows: wanted a list of mappings, as [{'model': 'PCA', 'MSE': 0.017}], got " + _kind(rows))
     if not rows:
         raise ValueError("rows: wanted at least one, got none")
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows: wanted the same keys in each, {list(rows[0])}, got {list(row)}")
     shown = [{key: _cell(value) for key, value in row.items()} for row in rows]
     frame = pd.DataFrame(shown).set_index(next(iter(rows[0])))
     # As the columns' name the first heading stands in the same line as the others, not in one of its own.
@@ -146,6 +194,8 @@ def table(rows: Sequence[Mapping[str, object]]):
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, Tensor | np.generic) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):
@@ -159,6 +209,30 @@ def _cell(value: object) -> str:
     if abs(value) >= 1:
         return f"{value:.2f}"
     return f"{value:.{min(6, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _floats(images: object) -> Tensor:
+    """Return images as floats (N, C, H, W) that can be drawn."""
+    if isinstance(images, Images):
+        images = images.floats()
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: wanted Images or a tensor (N, C, H, W), got {_kind(images)}")
+    if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
+        wanted = "one or more, shape (N, C, H, W), of 1 or 3 channels"
+        raise ValueError(f"images: wanted {wanted}, got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"images: wanted floats in [0, 1], got {images.dtype}; for bytes divide by 255 first")
+    return images
+
+
+def _check_count(argument: str, count: int) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"{argument}: wanted a whole number from 1, got {count!r}")
+
+
+def _kind(value: object) -> str:
+    inside = {type(item).__name__ for item in (value.values() if isinstance(value, Mapping) else ())}
+    return type(value).__name__ + (f" of {', '.join(sorted(inside))}" if inside else "")
 
 
 def _draw(axis, image: Tensor) -> None:

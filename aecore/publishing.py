@@ -99,7 +99,7 @@ def _store_runs(chapter: str, facts: list[dict]) -> None:
     """Copy the runs that a chapter used into the package, with what it measured, and remove those that it did not."""
     used = [fact for fact in facts if fact["kind"] == "run" and fact["name"].startswith(f"{chapter}-")]
     keys = {(fact["run"], fact["key"]) for fact in facts if fact["kind"] == "measurement"}
-    records = {fact["name"]: store.record(fact["name"], fact["fingerprint"]) for fact in used}
+    records = {fact["name"]: store.record(fact["name"], fact["fingerprint"], fact["date"]) for fact in used}
     for name, found in records.items():  # what an earlier version of a cell measured is left behind
         for key in [key for key in found.measured if (name, key) not in keys]:
             del found.measured[key]

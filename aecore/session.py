@@ -33,7 +33,12 @@ def setup(chapter: str) -> None:
 
     Args:
         chapter: its number as in the file name, "01".
+
+    Raises:
+        TypeError: it is no text.
     """
+    if not isinstance(chapter, str):
+        raise TypeError(f"chapter: wanted its number as in the file name, such as '02', got {chapter!r}")
     random.seed(0)
     torch.manual_seed(0)
     journal.begin(runs.data_of_page(chapter))

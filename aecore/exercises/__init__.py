@@ -5,10 +5,10 @@ The exercises of each chapter stand in `bank/`; this is the one place of the pac
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 
+from ..suggest import did_you_mean
 from . import bank
 from .checking import Function, Mistake, Number, Verdict
 
@@ -24,10 +24,10 @@ def check(exercise: str, answer: object) -> Verdict:
         ValueError: there is no such exercise; the message suggests the nearest.
     """
     known = exercises()
-    if exercise not in known:
-        near = difflib.get_close_matches(str(exercise), known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"exercise: unknown number {exercise!r}.{hint} Known: {', '.join(known)}.")
+    if not isinstance(exercise, str) or exercise not in known:
+        raise ValueError(
+            f"exercise: unknown number {exercise!r}.{did_you_mean(exercise, known)} Known: {', '.join(known)}."
+        )
     if answer is ...:
         return Verdict(exercise, "waiting", f"put your answer in place of the three dots ({known[exercise].title})")
     problem = known[exercise].judge(answer)

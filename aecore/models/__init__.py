@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
-from .autoencoder import Autoencoder, init_weights
+from ..suggest import did_you_mean
+from .autoencoder import Autoencoder, check_image_shape, init_weights
 from .classifier import ResidualClassifier
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
@@ -23,17 +22,36 @@ MODELS: dict[str, type[Autoencoder]] = {
 }
 
 
-def create(name: str, image_shape: tuple[int, int, int], code_size: int) -> Autoencoder:
-    """Return a new model by its name, for images of shape (C, H, W) and a code of `code_size` values.
+def get(name: str) -> type[Autoencoder]:
+    """Return a model's class by its name.
 
     Raises:
-        ValueError: no model has that name (the message suggests the nearest), or the sizes do not fit it.
+        ValueError: no model has that name (the message suggests the nearest).
     """
-    if name not in MODELS:
-        near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    if not isinstance(name, str) or name not in MODELS:
+        hint = did_you_mean(name, MODELS)
         raise ValueError(f"model: unknown name {name!r}.{hint} Known: {', '.join(MODELS)}.")
-    return MODELS[name](image_shape, code_size)
+    return MODELS[name]
+
+
+def create(name: str, image_shape: tuple[int, int, int], code_size: int | None = None) -> Autoencoder:
+    """Return a new model by its name, for images of shape (C, H, W) and a code of `code_size` values.
+
+    Args:
+        name: in `MODELS`.
+        image_shape: (C, H, W) of one image.
+        code_size: values in the code; None takes 32, or as many as the image has; for "conv", whose code is a grid,
+            eight channels.
+
+    Raises:
+        ValueError: no model has that name, or the sizes do not fit it.
+    """
+    model = get(name)
+    if code_size is None:
+        channels, height, width = check_image_shape(image_shape)
+        code_size = 8 * (height // 4) * (width // 4) if model is ConvAutoencoder else 32
+        code_size = min(code_size, channels * height * width)
+    return model(image_shape, code_size)
 
 
 __all__ = [
@@ -52,6 +70,7 @@ __all__ = [
     "count_parameters",
     "create",
     "freeze",
+    "get",
     "init_weights",
     "principal_components",
     "summary",

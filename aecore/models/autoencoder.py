@@ -107,9 +107,10 @@ class Autoencoder(nn.Module):
 
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return `image_shape` as a tuple (C, H, W), or raise a ValueError that says what is wrong with it."""
-    shape = tuple(image_shape)
-    if len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise ValueError(f"image_shape: wanted three positive whole numbers (C, H, W), got {image_shape!r}")
+    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else ()
+    if len(shape) != 3 or not all(map(_is_size, shape)):
+        hint = ", as data.shape gives them" if not isinstance(image_shape, tuple | list) else ""
+        raise ValueError(f"image_shape: wanted three positive whole numbers (C, H, W){hint}, got {image_shape!r}")
     if shape[0] not in (1, 3):
         hint = f"; with the channels first that would be {(shape[2], shape[0], shape[1])}" if shape[2] in (1, 3) else ""
         raise ValueError(f"image_shape: wanted 1 or 3 channels first, got {shape}{hint}")
@@ -119,14 +120,27 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
 def check_code_size(code_size: int, image_shape: tuple[int, int, int]) -> int:
     """Return `code_size`, or raise a ValueError where it is not from 1 to the number of values of an image."""
     values = math.prod(image_shape)
-    if not isinstance(code_size, int) or code_size < 1:
-        raise ValueError(f"code_size: wanted a whole number of at least 1, got {code_size!r}")
+    check_size("code_size", code_size)
     if code_size > values:
         raise ValueError(
             f"code_size: {code_size} values are more than the image's {values} ({_inner(image_shape)}); such a code "
             f"compresses nothing. Choose at most {values}."
         )
     return code_size
+
+
+def check_size(argument: str, size: int, least: int = 1) -> int:
+    """Return a width or a number of layers, or raise a ValueError where it is no whole number of at least `least`."""
+    if not _is_size(size, least):
+        raise ValueError(f"{argument}: wanted a whole number of at least {least}, got {size!r}")
+    return size
+
+
+def check_sizes(argument: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the widths of several layers as a tuple, or raise a ValueError where one is no whole number from 1."""
+    if not isinstance(sizes, tuple | list) or not all(map(_is_size, sizes)):
+        raise ValueError(f"{argument}: wanted whole numbers of at least 1, such as (512, 256), got {sizes!r}")
+    return tuple(sizes)
 
 
 def init_weights(model: nn.Module, seed: int) -> None:
@@ -136,8 +150,11 @@ def init_weights(model: nn.Module, seed: int) -> None:
     own (`LinearAutoencoder` has) says so in its `reset_parameters`; otherwise each layer's is called.
 
     Raises:
-        ValueError: a weight belongs to no layer with a `reset_parameters`, so it would keep its old value.
+        ValueError: a weight belongs to no layer with a `reset_parameters`, so it would keep its old value; or the seed
+            is no whole number of 64 bits.
     """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed: wanted a whole number of 64 bits, got {seed!r}")
     layers = [model] if hasattr(model, "reset_parameters") else list(model.modules())
     layers = [layer for layer in layers if hasattr(layer, "reset_parameters")]
     drawn = {id(weight) for layer in layers for weight in layer.parameters()}
@@ -156,6 +173,10 @@ def init_weights(model: nn.Module, seed: int) -> None:
         for layer in layers:
             layer.reset_parameters()
         model.to(place)
+
+
+def _is_size(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _inner(shape: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .autoencoder import Autoencoder, check_code_size, check_image_shape
+from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_size, check_sizes
 from .dense import dense_layers
 
 
@@ -33,6 +33,7 @@ class ConvAutoencoder(Autoencoder):
         any_size: bool = False,
     ) -> None:
         shape, grid = _quarter_grid(image_shape)
+        check_size("width", width)
         channels = _channels_for(code_size, shape, grid)
         encoder = nn.Sequential(
             nn.Conv2d(shape[0], width, kernel_size=3, padding=1),
@@ -78,8 +79,9 @@ class StridedConvAutoencoder(Autoencoder):
     ) -> None:
         shape, (height, breadth) = _quarter_grid(image_shape)
         check_code_size(code_size, shape)
+        check_size("width", width)
         channels, grid = shape[0], (2 * width, height, breadth)
-        widths = (math.prod(grid), *hidden, code_size)
+        widths = (math.prod(grid), *check_sizes("hidden", hidden), code_size)
 
         def active(layer: nn.Module, norm: Callable[[int], nn.Module], size: int) -> list[nn.Module]:
             return [layer, *([norm(size)] if batch_norm else []), nn.ReLU()]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .autoencoder import Autoencoder, check_code_size, check_image_shape
+from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_size
 
 Doubler = Callable[[int, int], nn.Module]
 
@@ -40,8 +40,10 @@ class UpsamplingAutoencoder(Autoencoder):
         check_code_size(code_size, shape)
         if shape[1] % 4 or shape[2] % 4:
             raise ValueError(f"image_shape: height and width must be divisible by 4 here, got {shape[1]}×{shape[2]}")
-        if up not in UPSAMPLERS:
+        if not isinstance(up, str) or up not in UPSAMPLERS:
             raise ValueError(f"up: wanted one of {', '.join(map(repr, UPSAMPLERS))}, got {up!r}")
+        check_size("width", width)
+        check_size("extra", extra, least=0)
         grid = (64, shape[1] // 4, shape[2] // 4)
         features = grid[0] * grid[1] * grid[2]
         encoder = nn.Sequential(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from .autoencoder import Autoencoder, check_code_size, check_image_shape
+from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_sizes
 
 
 class DenseAutoencoder(Autoencoder):
@@ -34,7 +34,7 @@ class DenseAutoencoder(Autoencoder):
     ) -> None:
         shape = check_image_shape(image_shape)
         check_code_size(code_size, shape)
-        widths = (math.prod(shape), *hidden, code_size)
+        widths = (math.prod(shape), *check_sizes("hidden", hidden), code_size)
         encoder = nn.Sequential(nn.Flatten(), *dense_layers(widths, batch_norm))
         image = [nn.Sigmoid()] if sigmoid else []
         decoder = nn.Sequential(*dense_layers(widths[::-1], batch_norm), *image, nn.Unflatten(1, shape))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import Autoencoder, check_code_size, check_image_shape
+from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_sizes
 from .dense import dense_layers
 
 
@@ -39,6 +39,10 @@ class PCAStartAutoencoder(Autoencoder):
     ) -> None:
         shape = check_image_shape(image_shape)
         check_code_size(code_size, shape)
+        if not isinstance(principal, PrincipalComponents):
+            raise ValueError(
+                "principal: wanted what principal_components(images, count) returns, got " + type(principal).__name__
+            )
         found, values = principal.components.shape
         if values != math.prod(shape):
             raise ValueError(
@@ -46,7 +50,7 @@ class PCAStartAutoencoder(Autoencoder):
             )
         if found < code_size:
             raise ValueError(f"principal: wanted code_size = {code_size} components or more, got {found}")
-        widths = (math.prod(shape), *hidden, code_size)
+        widths = (math.prod(shape), *check_sizes("hidden", hidden), code_size)
         encoder = nn.Sequential(nn.Flatten(), _Added(widths))
         decoder = nn.Sequential(_Added(widths[::-1]), nn.Unflatten(1, shape))
         super().__init__(shape, encoder, decoder)
@@ -112,8 +116,12 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
         count: how many components, from 1 to less than N and at most C * H * W.
 
     Raises:
-        ValueError: so many components are not to be had from these images.
+        ValueError: so many components are not to be had from these images, or they are no floats (N, C, H, W).
     """
+    if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 4:
+        tensor = isinstance(images, Tensor)
+        found = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
+        raise ValueError(f"images: wanted floats of shape (N, C, H, W), as mnist.train.floats() gives, got {found}")
     flat = images.flatten(1).double()
     most = min(len(flat) - 1, flat.shape[1])
     if not isinstance(count, int) or not 1 <= count <= most:

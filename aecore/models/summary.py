@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..inference import device_of, eval_mode
+from ..inference import device_of, eval_mode, model_of
 from .autoencoder import Autoencoder
 
 
@@ -73,7 +73,19 @@ def summary(model: Autoencoder) -> Summary:
     The shapes are not computed from formulas: a blank image goes through the model and each layer
     reports what came out of it. A layer that is made of others has a line where it has weights of its own; weights
     that no layer reports have a line at the end.
+
+    Args:
+        model: an autoencoder, or a run of one.
+
+    Raises:
+        TypeError: it is something else.
     """
+    model = model_of(model)
+    if missing := [part for part in ("encoder", "decoder", "image_shape") if not hasattr(model, part)]:
+        raise TypeError(
+            f"model: wanted an Autoencoder, with encoder, decoder and image_shape, got {type(model).__name__} without "
+            f"{' and '.join(missing)}; wrap your layers: Autoencoder(image_shape, encoder, decoder)"
+        )
     layers: list[Layer] = []
     hooks = []
     counted: set[int] = set()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from .. import journal
+from .. import config, journal
 from ..data.images import Images
 from ..inference import eval_mode
-from ..metrics import Scores, evaluate
+from ..metrics import Scores, check_images, evaluate
 from ..training import History, Plan
-from .fingerprint import key_of
-from .measured import Entry, Measured
+from .fingerprint import code_of, key_of
+from .measured import Entry, Measured, plain
+
+# The fingerprint of the run that a model holds the weights of: one that is trained again is another run's from then on.
+_holds: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 class WeightsNotPublished(RuntimeError):
@@ -75,11 +80,23 @@ class Run:
     keep: Callable[[Run], None] | None = field(default=None, repr=False)
     other_data: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):
+            _holds[self.model] = self.fingerprint
+
     def __repr__(self) -> str:
         valid = self.history.valid_loss[-1] if len(self.history) else float("nan")
         if self.history.interrupted:
             return f"Run {self.name}: interrupted after {len(self.history)} of {self.plan.epochs} epochs"
         return f"Run {self.name}: {len(self.history)} epochs, validation {self.objective} {valid:.5f}, {self.story()}"
+
+    def check_model(self, argument: str) -> None:
+        """Raise a ValueError where the model was trained again since, as another run, and holds other weights now."""
+        if isinstance(self.model, nn.Module) and _holds.get(self.model, self.fingerprint) != self.fingerprint:
+            raise ValueError(
+                f"{argument}: the model of run {self.name!r} was trained again since, as another run, and holds the "
+                "weights of that one. Give each call of fit a model of its own."
+            )
 
     def story(self) -> str:
         """When, where and how long, in words."""
@@ -98,26 +115,33 @@ class Run:
             images: what to measure on.
 
         Returns:
-            What the function returned; tuples become lists, and tensors come back on the CPU.
+            What the function returned; tuples and arrays come back as lists and tensors, and tensors on the CPU.
 
         Raises:
             WeightsNotPublished: this was not measured before, and the weights are not there.
-            TypeError: the function returned something that cannot be kept.
+            TypeError: the function returned something that cannot be kept, or is none.
+            ValueError: there is no image, or the run's model was trained again since, as another run.
         """
-        key = key_of(function, images)
+        check_images("images", images)
+        if not callable(function) or not hasattr(function, "__qualname__"):
+            raise TypeError(f"function: wanted one of a model and images, written with def, got {function!r}")
+        key, what = key_of(function, images), function.__name__
         if self.name is not None:
             journal.record("measurement", run=self.name, key=key)
         if key in self.measured:
-            return self.measured[key].value
-        what = function.__name__
-        if self.other_data and (entry := self.measured.like(what, images.name, len(images))):
-            return entry.value
+            return plain(self.measured[key].value)
+        code = hashlib.sha256(code_of(function).encode()).hexdigest()[:16]
+        wanted = Entry(what, images.name, len(images), None, code)
+        if self.other_data and (entry := self.measured.like(wanted)):
+            if entry.code not in ("", code):
+                config.log.warning(f"{self.name}: {what} is not the page's function of that name; its number is shown")
+            return plain(entry.value)
+        self.check_model("measure")
         with torch.no_grad(), eval_mode(self.model):
-            found = Entry(what, images.name, len(images), function(self.model, images))
-        self.measured[key] = found
+            self.measured[key] = wanted._replace(value=function(self.model, images))
         if self.keep is not None:
             self.keep(self)
-        return found.value
+        return plain(self.measured[key].value)
 
     def score(self, images: Images) -> Scores:
         """Return the scores of the clipped reconstructions, kept as `measure` keeps them; `each` is empty."""

@@ -12,10 +12,15 @@ checksum), `arrays.npz` (the tensors that were measured), `page.json` (the data 
 from __future__ import annotations
 
 import contextlib
+import copy
+import errno
 import functools
 import hashlib
+import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +38,9 @@ FORMAT = 2  # of a stored run; the fingerprint has its own
 LARGEST_PUBLISHED = 2 * 1024 * 1024
 WEIGHTS, FACTS, MEASURED = "weights.safetensors", "run.json", "measured.safetensors"
 DATA_PARTS = {"train", "valid"}  # of a fingerprint: what differs when only the data do
+# What reading JSON, or NumPy's arrays, raises where the file is damaged; a header may claim any size.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError)
+_UNREADABLE_ARRAYS = (*_UNREADABLE, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 class DamagedRun(OSError):
@@ -50,14 +58,13 @@ def find(name: str, wanted: str, model: nn.Module, weights: bool = True) -> Run 
     """
     line = _published_line(name)
     matches = line is not None and line["fingerprint"] == wanted
-    ships_weights = matches and _published_weights(name).exists()
     with _reported(name):
-        if ships_weights:
+        if matches and _ships_weights(line):
             return _published_run(line, model)
     with _reported(name):
         folder = own_folder(name, wanted)
         if (folder / FACTS).exists():
-            return load(folder, model)
+            return load(folder, model, wanted)
     with _reported(name):
         if matches and not weights:
             return _published_run(line, None)
@@ -67,14 +74,15 @@ def find(name: str, wanted: str, model: nn.Module, weights: bool = True) -> Run 
 def find_for_other_data(name: str, parts: Mapping[str, str], model: nn.Module, weights: bool = True) -> Run | None:
     """Return the published run of that name where it differs from `parts` in nothing but the data, or None."""
     line = _published_line(name)
-    if line is None or differences(line["parts"], parts) - DATA_PARTS or not differences(line["parts"], parts):
-        return None
-    if weights and not _published_weights(name).exists():
+    apart = differences(line["parts"], parts) if line is not None else set()
+    if not apart or apart - DATA_PARTS:
         return None
     with _reported(name):
-        run = _published_run(line, model if weights or _published_weights(name).exists() else None)
-        run.other_data = True
-        return run
+        if _ships_weights(line):
+            return _for_other_data(_published_run(line, model))
+    with _reported(name):
+        if not weights:
+            return _for_other_data(_published_run(line, None))
     return None
 
 
@@ -83,8 +91,9 @@ def mismatch(name: str, parts: Mapping[str, str]) -> str | None:
     line = _published_line(name)
     if line is None or not (apart := differences(line["parts"], parts)):
         return None
-    words = {"train": "training images", "valid": "validation images", "start": "starting weights"}
-    return f"{name} is published, but for another {' and '.join(words.get(part, part) for part in sorted(apart))}"
+    words = {"train": "other data", "valid": "other data", "start": "other starting weights"}
+    told = sorted({words.get(part, f"another {part}") for part in apart})
+    return f"{name} is published, but for {' and '.join(told)}"
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
@@ -93,12 +102,12 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
 
 
 @contextlib.contextmanager
-def _reported(name: str) -> Iterator[None]:
+def _reported(name: str, what_now: str = "Without another copy the run is trained again.") -> Iterator[None]:
     """Report a damaged run in a line and go on."""
     try:
         yield
     except DamagedRun as damage:
-        config.log.warning(f"{name}: {damage}; it is not used. Without another copy the run is trained again.")
+        config.log.warning(f"{name}: {damage}; it is not used. {what_now}")
 
 
 # ---- one's own ----
@@ -109,6 +118,15 @@ def own_folder(name: str, wanted: str) -> Path:
     return config.runs_root() / f"{name}-{wanted[:12]}"
 
 
+def stamp(folder: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a run is stored in `folder`; None where there is none."""
+    try:
+        found = (folder / FACTS).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
 def save(run: Run, folder: Path) -> None:
     """Write a run into `folder`: first the weights, then the facts. What is measured on it later is stored there too.
 
@@ -116,20 +134,28 @@ def save(run: Run, folder: Path) -> None:
         OSError: the folder cannot be written, or the disk is full.
     """
     write_weights(run.model.state_dict(), folder / WEIGHTS)
+    (folder / MEASURED).unlink(missing_ok=True)  # it tells of the training before
     facts = {**run.facts(), "format": FORMAT, "weights_sha256": files.sha256(folder / WEIGHTS)}
     files.write_text(folder / FACTS, json.dumps(with_checksum(facts), indent=1, sort_keys=True, allow_nan=False) + "\n")
     run.keep = functools.partial(_keep_measured, folder)
 
 
-def load(folder: Path, model: nn.Module) -> Run:
+def load(folder: Path, model: nn.Module, wanted: str | None = None) -> Run:
     """Return the run in `folder`, its weights put into `model`.
 
+    Args:
+        folder: of the run.
+        model: of its kind.
+        wanted: the fingerprint that it must have; None: any.
+
     Raises:
-        DamagedRun: a file is missing, torn or changed.
+        DamagedRun: a file is missing, torn or changed, or it is another run.
     """
     facts = read_facts(folder)
+    if wanted not in (None, facts.get("fingerprint")):
+        raise DamagedRun(f"{folder / FACTS} tells of another run than the folder's name")
     load_weights(folder / WEIGHTS, facts["weights_sha256"], model)
-    run = _run_of(folder / FACTS, facts, model, _read_measured(folder, facts))
+    run = _run_of(folder / FACTS, facts, model, _read_measured(folder, facts["fingerprint"], facts["date"]))
     run.keep = functools.partial(_keep_measured, folder)
     return run
 
@@ -143,20 +169,19 @@ def read_facts(folder: Path) -> dict:
     path = folder / FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise DamagedRun(f"{path} is not a run of format {FORMAT}")
     return _checked(path, facts)
 
 
-def write_weights(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
+def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write weights and buffers, whole or not at all.
 
     Args:
         weights: a model's `state_dict`.
         path: of the file.
-        dtype: of floating-point values in the file; None: as they are.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -165,8 +190,6 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype 
     from safetensors.torch import save_file
 
     weights = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
-    if dtype is not None:
-        weights = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
     with files.atomic_write(path) as part:
         try:
             save_file(weights, part)
@@ -178,10 +201,29 @@ def load_weights(path: Path, sha256: str, model: nn.Module) -> None:
     """Put the weights in a file into a model, and switch it to evaluation.
 
     Raises:
-        DamagedRun: the file is missing or has another SHA-256.
+        DamagedRun: the file is missing, has another SHA-256, or does not fit the model, which then stays as it was.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load as unpacked
 
+    content = _read_weights(path, sha256)
+    try:
+        weights = unpacked(content)
+    except SafetensorError as error:
+        raise DamagedRun(f"{path} cannot be read: {error}") from error
+    shapes = {name: value.shape for name, value in weights.items()}
+    if shapes != {name: value.shape for name, value in model.state_dict().items()}:
+        raise DamagedRun(f"{path} does not fit this model: it holds other weights, or some of other shapes")
+    model.load_state_dict(weights)
+    model.eval()
+
+
+def _read_weights(path: Path, sha256: str) -> bytes:
+    """Return the bytes of a file of weights.
+
+    Raises:
+        DamagedRun: it is missing or has another SHA-256.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -190,33 +232,47 @@ def load_weights(path: Path, sha256: str, model: nn.Module) -> None:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedRun(f"{path} is damaged: its SHA-256 is not the one that was noted with it")
-    model.load_state_dict(unpacked(content))
-    model.eval()
+    return content
 
 
 def _keep_measured(folder: Path, run: Run) -> None:
-    from safetensors.torch import save_file
+    """Write what was measured on a run, together with what another process has found meanwhile."""
+    from safetensors.torch import save
 
+    for key, entry in _read_measured(folder, run.fingerprint, run.date).items():
+        run.measured.setdefault(key, entry)
     entries, tensors = run.measured.packed()
     content = {"fingerprint": run.fingerprint, "date": run.date, "entries": entries}
     # safetensors wants one tensor at least.
-    tensors = {**tensors, "": torch.zeros(1)}
+    packed = save({**tensors, "": torch.zeros(1)}, {"measured": json.dumps(with_checksum(content))})
     with contextlib.suppress(OSError), files.atomic_write(folder / MEASURED) as part:  # if not kept, measured again
-        save_file(tensors, part, {"measured": json.dumps(with_checksum(content))})
+        part.write_bytes(packed)
 
 
-def _read_measured(folder: Path, facts: Mapping) -> Measured:
+def _read_measured(folder: Path, fingerprint: str, date: str) -> Measured:
     """Return what was measured on a run; nothing where the file is missing, damaged or of another training."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load as unpacked
 
+    path = folder / MEASURED
     try:
-        with safe_open(folder / MEASURED, "pt") as file:
-            content = _checked(folder / MEASURED, json.loads(file.metadata()["measured"]))
-            if (content["fingerprint"], content["date"]) != (facts["fingerprint"], facts["date"]):
-                return Measured()
-            return Measured.unpacked(content["entries"], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        # Read whole: tensors of a file that stays open change with it, and Windows could not replace it.
+        packed = path.read_bytes()
+        content = _checked(path, json.loads(_metadata_of(packed)["measured"]))
+        if (content["fingerprint"], content["date"]) != (fingerprint, date):
+            return Measured()
+        return Measured.unpacked(content["entries"], unpacked(packed))
+    except FileNotFoundError:
         return Measured()
+    except (OSError, *_UNREADABLE, SafetensorError) as error:
+        config.log.warning(f"{path} cannot be read: {error}. What it held is measured again.")
+        return Measured()
+
+
+def _metadata_of(packed: bytes) -> dict[str, str]:
+    # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.
+    length = int.from_bytes(packed[:8], "little")
+    return json.loads(packed[8 : 8 + length])["__metadata__"]
 
 
 # ---- the published ones ----
@@ -235,8 +291,8 @@ def published_weights() -> dict[str, Path]:
 def data_of_page(chapter: str) -> dict[str, str]:
     """Return the beginning of the fingerprint of each data set that a published chapter was made from, by its name."""
     try:
-        return json.loads((PUBLISHED / chapter / "page.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return dict(json.loads((PUBLISHED / chapter / "page.json").read_text(encoding="utf-8"))["data"])
+    except (OSError, *_UNREADABLE):
         return {}
 
 
@@ -255,21 +311,26 @@ class Record:
     weights: Path | None
 
 
-def record(name: str, wanted: str) -> Record:
-    """Return the stored run of that name and fingerprint, one's own before a published one.
+def record(name: str, wanted: str, date: str | None = None) -> Record:
+    """Return the stored run of that name and fingerprint.
+
+    Args:
+        name, wanted: of the run.
+        date: when the training ended, of the one that the page used: one's own and the published one may both be
+            there, from different machines. None takes one's own.
 
     Raises:
         DamagedRun: there is none, or it is damaged.
     """
     folder, line = own_folder(name, wanted), _published_line(name)
-    if (folder / FACTS).exists():
+    matches = line is not None and line["fingerprint"] == wanted
+    if (folder / FACTS).exists() and not (matches and line["date"] == date):
         facts = read_facts(folder)
-        return Record(facts, _read_measured(folder, facts), folder / WEIGHTS)
-    if line is None or line["fingerprint"] != wanted:
+        return Record(facts, _read_measured(folder, wanted, facts["date"]), folder / WEIGHTS)
+    if not matches:
         raise DamagedRun(f"{name}: no run of fingerprint {wanted[:12]} is stored")
-    weights = _published_weights(name)
     facts = {key: value for key, value in line.items() if key != "measured"}
-    return Record(facts, _published_measured(line), weights if weights.exists() else None)
+    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else None)
 
 
 def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], data: Mapping[str, str]) -> None:
@@ -283,40 +344,53 @@ def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], dat
 
     Raises:
         ValueError: weights are not here, or too large to be shipped.
+        DamagedRun: weights are not those that were stored.
     """
     folder, shipped, lines, arrays = PUBLISHED / chapter, set(weights), [], {}
     for found in sorted(records, key=lambda found: found.facts["name"]):
         name = found.facts["name"]
         facts = {key: value for key, value in found.facts.items() if key != "weights_sha256"}
         if name in shipped:
-            facts["weights_sha256"] = _publish_weights(name, found.weights)
+            facts["weights_sha256"] = _publish_weights(name, found)
         entries, tensors = found.measured.packed(f"{name}/")
         arrays |= tensors
         lines.append(json.dumps(with_checksum({**facts, "measured": entries}), sort_keys=True))
-    for path in folder.glob("weights/*.safetensors"):
-        if path.stem not in shipped:
-            path.unlink()
     _write_arrays(folder / "arrays.npz", arrays)
     files.write_text(folder / "page.json", json.dumps({"data": dict(data)}, indent=1, sort_keys=True) + "\n")
     files.write_text(folder / "runs.jsonl", "".join(line + "\n" for line in lines))
+    for path in folder.glob("weights/*.safetensors"):  # last: until now a line still named them
+        if path.stem not in shipped:
+            path.unlink()
 
 
-def _publish_weights(name: str, source: Path | None) -> str:
-    """Ship a run's weights in float16, and return the SHA-256 of the file."""
+def _publish_weights(name: str, found: Record) -> str:
+    """Ship a run's weights in float16, and return the SHA-256 of the file; those that are shipped already stay."""
     from safetensors.torch import load as unpacked
+    from safetensors.torch import save
 
     path = _published_weights(name)
-    if source is None:
+    if found.weights is None:
         raise ValueError(f"{name}: its weights are wanted, but they are not here")
-    if source != path:
-        write_weights(unpacked(source.read_bytes()), path, torch.float16)
-    if (size := path.stat().st_size) > LARGEST_PUBLISHED:
-        path.unlink()
+    content = _read_weights(found.weights, found.facts["weights_sha256"])
+    if found.weights != path:
+        content = save({part: _halved(value) for part, value in unpacked(content).items()})
+    if len(content) > LARGEST_PUBLISHED:
         raise ValueError(
-            f"{name}: its weights have {size:,} bytes, more than {LARGEST_PUBLISHED:,}; publish its numbers alone, "
-            "with weights=False in the call of fit"
+            f"{name}: its weights have {len(content):,} bytes, more than {LARGEST_PUBLISHED:,}; publish its numbers "
+            "alone, with weights=False in the call of fit"
         )
-    return files.sha256(path)
+    if found.weights != path:
+        with files.atomic_write(path) as part:
+            part.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Return a tensor in float16; integers, and what would become infinite there (above 65,504), as they are."""
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    return half if torch.equal(half.isfinite(), value.isfinite()) else value
 
 
 def _write_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -337,6 +411,10 @@ def _published_line(name: str) -> dict | None:
     return _lines_of(PUBLISHED / name[:2]).get(name)
 
 
+def _ships_weights(line: Mapping) -> bool:
+    return "weights_sha256" in line
+
+
 def _published_weights(name: str) -> Path:
     return PUBLISHED / name[:2] / "weights" / f"{name}.safetensors"
 
@@ -345,67 +423,82 @@ def _lines_of(folder: Path) -> dict[str, dict]:
     """Return the facts of a chapter's published runs by their name; damaged lines are reported and left out."""
     path = folder / "runs.jsonl"
     try:
-        return _read_lines(path, path.stat().st_mtime_ns)
+        found = path.stat()
+        return _read_lines(path, (found.st_mtime_ns, found.st_size, found.st_ino))
     except OSError:
         return {}
 
 
 @functools.lru_cache(maxsize=64)
-def _read_lines(path: Path, changed: int) -> dict[str, dict]:
-    # `changed` is there for the cache: a file that was written again is read again.
+def _read_lines(path: Path, state: tuple) -> dict[str, dict]:
+    # `state` is there for the cache: a file that was written again is read again.
     lines = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # A byte that is no text spoils its own line alone.
+    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         with _reported(f"{path.parent.name}/{path.name}, line {number}"):
             try:
-                facts = json.loads(text)
-                lines[facts["name"]] = _checked(path, facts)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                facts = _checked(path, json.loads(text))
+                if facts["format"] != FORMAT:
+                    raise DamagedRun(f"it is no run of format {FORMAT}")
+                lines[facts["name"]] = facts
+            except _UNREADABLE as error:
                 raise DamagedRun(f"it cannot be read: {error}") from error
     return lines
 
 
 def _published_run(line: Mapping, model: nn.Module | None) -> Run:
-    """Return a published run; without a model its numbers alone. What else is measured goes to one's own store."""
-    name, folder = line["name"], own_folder(line["name"], line["fingerprint"])
-    if model is not None:
+    """Return a published run; without a model its numbers alone. What else is measured goes to one's own store.
+
+    With a model, what was measured can be measured again: damage to it is reported, and the run is used.
+    """
+    name = line["name"]
+    if model is None:
+        measured = _all_measured(line)
+    else:
         load_weights(_published_weights(name), line["weights_sha256"], model)
-    measured = _published_measured(line)
-    for key, entry in _read_measured(folder, line).items():
-        measured.setdefault(key, entry)
+        measured = Measured()
+        with _reported(name, "It is measured again."):
+            measured = _all_measured(line)
     run = _run_of(PUBLISHED / name[:2], line, NoWeights(name) if model is None else model, measured)
-    run.keep = functools.partial(_keep_measured, folder)
+    run.keep = functools.partial(_keep_measured, own_folder(name, line["fingerprint"]))
     return run
 
 
-def _published_measured(line: Mapping) -> Measured:
-    path = PUBLISHED / line["name"][:2] / "arrays.npz"
+def _for_other_data(run: Run) -> Run:
+    run.other_data = True
+    return run
+
+
+def _all_measured(line: Mapping) -> Measured:
+    """Return what was published with a run, and what was measured on it here since.
+
+    Raises:
+        DamagedRun: the file of the published tensors does not hold them.
+    """
+    name, path = line["name"], PUBLISHED / line["name"][:2] / "arrays.npz"
     try:
-        return Measured.unpacked(line["measured"], _Arrays(path))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DamagedRun(f"{path} does not hold what {line['name']} needs: {error}") from error
+        measured = Measured.unpacked(line["measured"], _arrays_of(path, f"{name}/"))
+    except (OSError, *_UNREADABLE_ARRAYS) as error:
+        raise DamagedRun(f"{path} does not hold what was measured on {name}: {error}") from error
+    for key, entry in _read_measured(own_folder(name, line["fingerprint"]), line["fingerprint"], line["date"]).items():
+        measured.setdefault(key, entry)
+    return measured
 
 
-class _Arrays(Mapping[str, Tensor]):
-    """The tensors in a published `arrays.npz`, each read when it is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __getitem__(self, name: str) -> Tensor:
-        with np.load(self.path, allow_pickle=False) as file:
-            return torch.from_numpy(file[name])
-
-    def __iter__(self) -> Iterator[str]:
-        with np.load(self.path, allow_pickle=False) as file:
-            return iter(file.files)
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+def _arrays_of(path: Path, beginning: str) -> dict[str, Tensor]:
+    """Return the tensors in a published `arrays.npz` whose names begin so; none where there is no file."""
+    if not path.exists():
+        return {}
+    with zipfile.ZipFile(path) as file:
+        names = [name for name in file.namelist() if name.startswith(beginning)]
+        # Read whole, which checks the CRC, before NumPy believes what the header says about the size.
+        arrays = {name: np.lib.format.read_array(io.BytesIO(file.read(name)), allow_pickle=False) for name in names}
+    return {name.removesuffix(".npy"): torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _run_of(path: Path, facts: Mapping, model: nn.Module | NoWeights, measured: Measured) -> Run:
     try:
-        return Run.of(dict(facts), model, measured)
+        return Run.of(copy.deepcopy(dict(facts)), model, measured)
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedRun(f"{path} does not tell of a run that this version of aecore knows: {error}") from error
 
@@ -430,25 +523,38 @@ def _checksum(facts: Mapping) -> str:
 
 
 @contextlib.contextmanager
-def training_lock(folder: Path, name: str) -> Iterator[None]:
+def training_lock(folder: Path, name: str, wait: bool = True) -> Iterator[bool]:
     """Let one process at a time train the run of a folder; others wait until it has stored it, or has ended.
 
     The system gives the lock back when its process ends, however that comes about. Where there are no such locks
-    (Windows), nobody waits.
+    (Windows, some network folders), nobody waits.
+
+    Args:
+        folder: of the run.
+        name: of the run, for the line that says who waits.
+        wait: False does not wait.
+
+    Yields:
+        Whether no other process has it.
     """
     try:
         import fcntl
     except ImportError:
-        yield
+        yield True
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            config.log.info(f"{name}: another process trains this run; waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        except OSError as error:
+            is_held = error.errno in (errno.EACCES, errno.EAGAIN)
+            if is_held and not wait:
+                yield False
+                return
+            if is_held:
+                config.log.info(f"{name}: another process trains this run; waiting for it")
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        yield True
 
 
 class _Tried(Exception):

@@ -30,6 +30,7 @@ def _own_world(tmp_path, monkeypatch):
     for name in ("AECORE_RETRAIN", "AECORE_JOURNAL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(journal, "_entries", [])
+    monkeypatch.setattr(journal, "_page_data", {})
     monkeypatch.setattr(machine, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
 

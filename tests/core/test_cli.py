@@ -46,7 +46,7 @@ class TestDoctor:
 
     def test_makes_no_folder(self):
         main(["doctor"])
-        assert not runs.home().exists()
+        assert not config.runs_root().exists()
 
 
 class TestData:
@@ -75,7 +75,7 @@ class TestTrain:
 
     def test_stores_a_run_that_has_a_name(self, quick):
         main(["train", "--epochs", "1", "--code-size", "8", "--name", "mine"])
-        assert [path.name[:5] for path in runs.home().iterdir()] == ["mine-"]
+        assert [path.name[:5] for path in config.runs_root().iterdir()] == ["mine-"]
 
     @pytest.mark.parametrize(
         ("options", "words"),

@@ -88,9 +88,16 @@ def test_extra_convolutions_stand_after_both_doublings():
     assert layers == ["ConvTranspose2d", "ReLU", "Conv2d", "ReLU", "ConvTranspose2d", "ReLU", "Conv2d"]
 
 
-def test_an_unknown_way_to_double_names_those_that_are_known():
-    with pytest.raises(ValueError, match="up: wanted one of 'transposed-2', .* got 'bicubic'"):
-        UpsamplingAutoencoder((1, 28, 28), 8, up="bicubic")
+@pytest.mark.parametrize("up", ["bicubic", 4, None, ["nearest"]])
+def test_an_unknown_way_to_double_names_those_that_are_known(up):
+    with pytest.raises(ValueError, match=r"up: wanted one of 'transposed-2', .* got "):
+        UpsamplingAutoencoder((1, 28, 28), 8, up=up)
+
+
+@pytest.mark.parametrize("extra", [-1, 0.5, "2", None, True])
+def test_a_number_of_extra_convolutions_that_is_none_is_refused(extra):
+    with pytest.raises(ValueError, match=f"extra: wanted a whole number of at least 0, got {extra!r}"):
+        UpsamplingAutoencoder((1, 28, 28), 8, extra=extra)
 
 
 def test_a_side_that_cannot_be_halved_twice_is_refused():

@@ -60,7 +60,7 @@ class TestStart:
         model = linear()
         init_weights(model, 99)
         before = model.encoder[1].weight.clone()
-        fit(model, splits, Plan(epochs=1, lr=1e-30), start="given")
+        fit(model, splits, Plan(epochs=1, lr=1e-30), init_from="model")
         assert torch.equal(model.encoder[1].weight, before)
 
     def test_training_a_model_a_second_time_starts_anew(self, splits):
@@ -175,7 +175,7 @@ class Mine(ae.models.LinearAutoencoder):
 
 def test_without_a_name_nothing_is_stored(splits):
     fit(linear(), splits, PLAN)
-    assert not runs.home().exists()
+    assert not config.runs_root().exists()
 
 
 def test_a_stored_run_is_two_files(splits):
@@ -195,13 +195,13 @@ def numbers_published(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
     scores = run.score(splits.test)
     runs.publish("00-a", run.fingerprint, weights=False)
-    shutil.rmtree(runs.home())
+    shutil.rmtree(config.runs_root())
     return scores
 
 
 def test_numbers_only_takes_a_published_run_without_weights(splits, numbers_published):
     assert fit(linear(), splits, PLAN, name="00-a", weights=False).score(splits.test).mse == numbers_published.mse
-    assert not runs.home().exists()
+    assert not config.runs_root().exists()
 
 
 def test_whoever_needs_the_weights_trains(splits, numbers_published):
@@ -404,7 +404,7 @@ class TestDivergence:
     def test_stores_no_run(self, splits):
         with pytest.raises(TrainingDiverged):
             fit(linear(), splits, Plan(epochs=3, lr=1e30), name="00-a")
-        assert not list(runs.home().rglob("*.*"))
+        assert not list(config.runs_root().rglob("*.*"))
 
 
 def test_a_run_says_what_it_was_trained_on(splits):
@@ -419,7 +419,7 @@ def test_a_run_without_validation_images_is_stored_and_loaded(splits, trainings)
 
 def test_a_run_is_stored_under_its_fingerprint(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
-    facts = json.loads((runs.home() / f"00-a-{run.fingerprint[:12]}" / "run.json").read_text())
+    facts = json.loads((config.runs_root() / f"00-a-{run.fingerprint[:12]}" / "run.json").read_text())
     assert facts["fingerprint"] == run.fingerprint
 
 
@@ -549,21 +549,21 @@ class TestInterrupted:
 
     def test_of_given_weights_one_line_says_that_they_are_needed_again(self, stopped, splits, caplog):
         """The model holds others now, and the fingerprint of the run is made from those that it began with."""
-        stopped(4, linear(), splits, PLAN, name="00-a", start="given")
+        stopped(4, linear(), splits, PLAN, name="00-a", init_from="model")
         assert caplog.messages[-1].endswith("the same call goes on from there, with the weights that it began with")
 
     def test_of_given_weights_it_goes_on_with_those(self, stopped, splits, steps):
         model = linear()
         begin = state(model)
-        stopped(4, model, splits, PLAN, name="00-a", start="given")
+        stopped(4, model, splits, PLAN, name="00-a", init_from="model")
         model.load_state_dict(begin)
-        fit(model, splits, PLAN, name="00-a", start="given")
+        fit(model, splits, PLAN, name="00-a", init_from="model")
         assert steps == [5, 6]
 
     def test_sigterm_is_passed_on_when_the_state_is_kept(self, stopped, splits):
         """Whoever sent it expects the process to end, and the process may have a handler of its own for that."""
         seen, before = [], signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, lambda number, frame: seen.append(list(runs.home().rglob("*.safetensors"))))
+        signal.signal(signal.SIGTERM, lambda number, frame: seen.append(list(config.runs_root().rglob("*.safetensors"))))
         try:
             stopped(4, linear(), splits, PLAN, name="00-a", by=signal.SIGTERM)
         finally:
@@ -681,5 +681,5 @@ def test_a_run_with_frozen_weights_is_not_taken_for_one_without(splits, training
     for frozen in (False, True):
         model.load_state_dict(begin)
         model.encoder.requires_grad_(not frozen)
-        fit(model, splits, PLAN, name="00-a", start="given")
+        fit(model, splits, PLAN, name="00-a", init_from="model")
     assert len(trainings) == 2

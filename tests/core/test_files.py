@@ -1,6 +1,9 @@
 """`files`: whole or not there."""
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,28 +74,100 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
     assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.fixture(scope="module")
+def dead():
+    """The number of a process that has ended; Linux gives numbers again only when it has used all of them."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_file_that_is_being_written_carries_the_number_of_its_process(tmp_path):
+    with files.atomic_write(tmp_path / "a.txt") as part:
+        assert re.fullmatch(rf"\.a\.txt\.{os.getpid()}\.\w+\.part", part.name)
+        part.touch()
+
+
+def test_writing_removes_what_a_killed_process_has_left_of_the_same_file(tmp_path, dead):
+    (tmp_path / f".a.txt.{dead}.x_1.part").touch()
+    files.write_text(tmp_path / "a.txt", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_writing_leaves_what_was_left_of_other_files(tmp_path, dead):
+    left = tmp_path / f".b.txt.{dead}.x_1.part"
+    left.touch()
+    files.write_text(tmp_path / "a.txt", "x")
+    assert left.exists()
+
+
+def test_two_that_write_the_same_file_at_once_do_not_disturb_each_other(tmp_path):
+    with files.atomic_write(tmp_path / "a.txt") as slow:
+        slow.write_text("slow")
+        files.write_text(tmp_path / "a.txt", "quick")
+    assert (tmp_path / "a.txt").read_text() == "slow"
+
+
+KILLED = """
+import os, signal, sys
+from aecore import files
+with files.atomic_write(sys.argv[1]) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+def test_kills_in_the_middle_of_a_file_leave_nothing_for_ever(tmp_path):
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")], check=False)
+    assert len(list(tmp_path.iterdir())) == 1  # what the last one has left
+    files.write_text(tmp_path / "a.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 class TestRemoveParts:
     @pytest.fixture
-    def left(self, tmp_path, monkeypatch):
+    def left(self, tmp_path, dead):
         """A folder in which a process was killed before its file had its name."""
         (tmp_path / "a.txt").write_text("whole")
-
-        def killed(*paths):
-            raise SystemExit
-
-        with monkeypatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(os, "replace", killed)
-            patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
-            files.write_text(tmp_path / "a.txt", "new")
-        assert len(list(tmp_path.iterdir())) == 2
+        (tmp_path / f".a.txt.{dead}.x_1.part").write_text("half")
         return tmp_path
 
     def test_removes_them(self, left):
         files.remove_parts(left)
         assert [path.name for path in left.iterdir()] == ["a.txt"]
 
-    def test_leaves_other_files(self, tmp_path):
-        names = [".hidden", "a.part", "b.txt"]
+    @pytest.mark.parametrize("process", [os.getpid(), os.getppid(), 1], ids=["this one", "the one before", "the first"])
+    def test_leaves_those_of_a_process_that_runs(self, tmp_path, process):
+        """The first process is root's, so that another user may not even ask for it."""
+        part = tmp_path / f".a.txt.{process}.x_1.part"
+        part.touch()
+        files.remove_parts(tmp_path)
+        assert part.exists()
+
+    def test_leaves_those_of_a_process_that_one_may_not_ask_for(self, left, monkeypatch):
+        def refused(process, number):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "kill", refused)
+        files.remove_parts(left)
+        assert len(list(left.iterdir())) == 2
+
+    def test_asks_for_no_process_on_windows_where_that_would_end_it(self, dead, monkeypatch):
+        monkeypatch.setattr(os, "kill", None)  # would be an error
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "name", "nt")
+            is_alive = files._is_alive(dead)
+        assert is_alive
+
+    def test_removes_one_of_a_number_that_no_process_can_have(self, tmp_path):
+        (tmp_path / f".a.txt.{10**30}.x_1.part").touch()
+        files.remove_parts(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_leaves_other_files(self, tmp_path, dead):
+        names = [".a.txt.part", ".hidden", ".part", f"a.txt.{dead}.x_1.part", "b.txt"]
         for name in names:
             (tmp_path / name).touch()
         files.remove_parts(tmp_path)

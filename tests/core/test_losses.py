@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from aecore import losses
+from aecore.objectives import Classification
 
 X = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(1, 1, 2, 2)
 X_HAT = torch.tensor([0.5, 0.5, 0.0, 0.75]).reshape(1, 1, 2, 2)
@@ -51,6 +52,34 @@ def test_an_unknown_name_suggests_the_nearest():
 @pytest.mark.parametrize("loss", [3, None, ["mse"]])
 def test_something_else_than_a_name_is_refused_as_one(loss):
     with pytest.raises(ValueError, match="loss: unknown name"):
+        losses.get(loss)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES)
+def test_reconstructions_of_another_shape_are_refused_with_both_shapes(loss):
+    """torch would repeat the grey one for each colour, and most such losses fall as if nothing were wrong."""
+    with pytest.raises(ValueError, match=r"images' shape \(2, 3, 4, 4\), the model gave \(2, 1, 4, 4\)"):
+        losses.LOSSES[loss](torch.rand(2, 3, 4, 4), torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.5, 0.5), (0.5, 1.5)])
+def test_bce_of_values_that_are_no_probabilities_is_refused_with_the_way_out(low, high):
+    with pytest.raises(ValueError, match=rf"'bce' wants .* gave {low} to {high}. End its decoder with nn.Sigmoid"):
+        losses.bce(X, torch.tensor([low, high, high, low]).reshape(1, 1, 2, 2))
+
+
+def test_bce_of_nan_is_nan_so_that_the_loop_tells_of_the_divergence():
+    assert losses.bce(X, torch.full((1, 1, 2, 2), math.nan)).isnan()
+
+
+def test_an_objective_is_sent_to_its_own_argument():
+    with pytest.raises(ValueError, match=r"loss: wanted a name or a function, got Classification\(\); .* objective="):
+        losses.get(Classification())
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss, Classification])
+def test_a_class_is_refused(loss):
+    with pytest.raises(ValueError, match="loss: wanted a name or a function, got <class"):
         losses.get(loss)
 
 

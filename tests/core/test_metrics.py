@@ -12,7 +12,7 @@ import torchmetrics.functional.image as reference
 from torch import nn
 
 from aecore import distributed, metrics
-from aecore.data import Images
+from aecore.data import Images, Splits, sample
 from aecore.models import ConvAutoencoder, Frozen, LinearAutoencoder
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 11, 17), (1, 96, 60)]
@@ -78,15 +78,69 @@ def test_psnr_is_that_of_torchmetrics(pair):
     assert metrics.psnr(*pair).tolist() == pytest.approx(wanted.tolist(), abs=1e-4)  # float32, in dB
 
 
-def test_ssim_is_that_of_scikit_image(pair):
-    wanted = each(
-        lambda x, x_hat: skimage.metrics.structural_similarity(
-            x, x_hat, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2
-        ),
-        pair,
+def ssim_of_scikit_image(x, x_hat):
+    return skimage.metrics.structural_similarity(
+        x, x_hat, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2
     )
-    # torchmetrics works in float32 and subtracts squares of means from means of squares
-    assert metrics.ssim(*pair).tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def ssim_of_torchmetrics(x, x_hat):
+    """torchmetrics' values at the places where the window lies inside the image."""
+    _, places = reference.structural_similarity_index_measure(
+        x_hat, x, data_range=1.0, reduction="none", return_full_image=True
+    )
+    return places[..., 5:-5, 5:-5].flatten(1).mean(1).tolist()
+
+
+def test_ssim_is_that_of_scikit_image(pair):
+    # float32: a square of a mean is taken from a mean of squares of up to 1, rounded to 6e-8
+    assert metrics.ssim(*pair).tolist() == pytest.approx(each(ssim_of_scikit_image, pair), abs=5e-7)
+
+
+def test_ssim_is_that_of_torchmetrics(pair):
+    assert metrics.ssim(*pair).tolist() == pytest.approx(ssim_of_torchmetrics(*pair), abs=1e-6)  # two roundings
+
+
+@pytest.mark.parametrize("name", ["mnist", "emnist"])
+def test_ssim_of_digits_and_letters_is_that_of_scikit_image_and_of_torchmetrics(name):
+    x = sample.build(name).test.floats()[:30]
+    x_hat = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
+    found = metrics.ssim(x, x_hat).tolist()
+    assert found == pytest.approx(each(ssim_of_scikit_image, (x, x_hat)), abs=5e-7)
+    assert found == pytest.approx(ssim_of_torchmetrics(x, x_hat), abs=1e-6)  # two roundings
+
+
+def test_ssim_of_photographs_is_that_of_scikit_image():
+    """A bright, even sky is the hard case: its variance is what is left of two numbers near 1. torchmetrics, whose
+    window does not add up to 1 in double precision, is 1e-4 off there."""
+    x = sample.build("cifar10").test.floats()[:40]
+    x_hat = (x + 0.001 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    # float32: 6e-8 against C2 = 9e-4, the smallest that the error is divided by, is 7e-5 at one place
+    assert metrics.ssim(x, x_hat).tolist() == pytest.approx(each(ssim_of_scikit_image, (x, x_hat)), abs=1e-5)
+
+
+def test_ssim_of_two_even_pictures_by_hand():
+    """Without variance only the first factor is left: (2ab + C1) / (a² + b² + C1), C1 = 0.0001."""
+    found = metrics.ssim(torch.full((1, 1, 11, 11), 0.25), torch.full((1, 1, 11, 11), 0.5)).item()
+    assert found == pytest.approx((2 * 0.125 + 1e-4) / (0.0625 + 0.25 + 1e-4), abs=1e-6)  # float32
+
+
+def test_ssim_of_an_even_picture_and_its_stripes_by_hand():
+    """Stripes of a pixel, 0 and 1: the window's weights on odd and on even columns give mean and variance."""
+    window = torch.exp(-((torch.arange(-5, 6).double() / 1.5) ** 2) / 2)
+    mean = (window[::2].sum() / window.sum()).item()  # the middle pixel is an odd one, and dark
+    x, x_hat = torch.zeros(1, 1, 11, 11), torch.zeros(1, 1, 11, 11)
+    x_hat[..., ::2] = 1
+    wanted = 1e-4 * 9e-4 / ((mean**2 + 1e-4) * (mean - mean**2 + 9e-4))
+    assert metrics.ssim(x, x_hat).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_ssim_needs_no_other_package(python):
+    code = (
+        "import sys, torch; from aecore import metrics; x = torch.rand(1, 1, 12, 12); metrics.ssim(x, x); "
+        "print('torchmetrics' in sys.modules)"
+    )
+    assert python(code) == "False"
 
 
 def test_ssim_of_an_image_with_itself_is_1(pair):
@@ -146,6 +200,22 @@ class TestEveryMetricRefuses:
         batches[place][1, 0, 3, 3] = math.nan
         with pytest.raises(ValueError, match=rf"^{place}: wanted values"):
             metrics.METRICS[name](**batches)
+
+
+@pytest.mark.parametrize("name", [*metrics.METRICS, "checkerboard"])
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (np.zeros((2, 1, 16, 16)), r"x: wanted a tensor \(N, C, H, W\), got ndarray; torch.from_numpy\(x\) makes one"),
+        (Images(torch.zeros(2, 1, 16, 16, dtype=torch.uint8)), r"x: wanted a tensor .*, got Images; x.floats\(\)"),
+        ([[0.5]], "x: wanted a tensor .*, got list$"),
+        (None, "x: wanted a tensor .*, got NoneType$"),
+    ],
+    ids=["array", "Images", "list", "nothing"],
+)
+def test_what_is_no_tensor_is_refused_with_the_way_out(name, batch, words):
+    with pytest.raises(TypeError, match=words):
+        getattr(metrics, name)(batch, torch.zeros(2, 1, 16, 16))
 
 
 def test_a_reconstruction_may_leave_the_range_a_little():
@@ -246,6 +316,59 @@ class TestEvaluate:
 
     def test_the_scores_say_what_they_were_made_on(self, model, noise):
         assert repr(metrics.evaluate(model, noise(3, 1, 12, 12))).startswith("noise (3 images): MSE 0.")
+
+    @pytest.mark.parametrize("size", [0, -1, 2.5, True, "all", None])
+    def test_another_batch_size_is_refused(self, size, model, noise):
+        """-1 scored no image and said so by a mean squared error of 0."""
+        with pytest.raises(ValueError, match=f"batch_size: wanted a whole number from 1, got {size!r}"):
+            metrics.evaluate(model, noise(3, 1, 12, 12), batch_size=size)
+
+    def test_a_run_is_scored_by_its_model(self, model, noise):
+        run = SimpleNamespace(model=model)
+        assert metrics.evaluate(run, noise(3, 1, 12, 12)).mse == metrics.evaluate(model, noise(3, 1, 12, 12)).mse
+
+    @pytest.mark.parametrize("what", [None, "linear", 3])
+    def test_what_is_no_model_is_refused(self, what, noise):
+        with pytest.raises(TypeError, match="model: wanted a model, a run or a function, got "):
+            metrics.evaluate(what, noise(3, 1, 12, 12))
+
+    def test_a_class_is_refused_with_the_way_out(self, noise):
+        with pytest.raises(TypeError, match="got the class LinearAutoencoder; make one of it first, with brackets"):
+            metrics.evaluate(LinearAutoencoder, noise(3, 1, 12, 12))
+
+    def test_three_parts_are_refused_with_the_way_out(self, model, noise):
+        with pytest.raises(TypeError, match="images: wanted Images, got Splits; choose a part of it, such as .test"):
+            metrics.evaluate(model, Splits(*[noise(3, 1, 12, 12)] * 3))
+
+    @pytest.mark.parametrize("batch", [torch.zeros(3, 1, 12, 12), np.zeros((3, 1, 12, 12))], ids=["tensor", "array"])
+    def test_an_array_is_refused_with_the_way_out(self, model, batch):
+        with pytest.raises(TypeError, match="images: wanted Images, got .*; ae.from_array makes them"):
+            metrics.evaluate(model, batch)
+
+    def test_a_model_that_gives_more_than_images_is_refused(self, noise):
+        with pytest.raises(TypeError, match="model: wanted it to give a tensor for a batch of images, got tuple"):
+            metrics.evaluate(lambda x: (x, x), noise(3, 1, 12, 12))
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            pytest.param(lambda x: x.mul_(0.5), id="in place"),
+            pytest.param(lambda x: x.flatten(1).clamp_(0.4, 0.6).view(x.shape), id="through a view"),
+            pytest.param(nn.Threshold(0.5, 0, inplace=True), id="by its first layer"),
+        ],
+    )
+    def test_a_model_that_writes_into_its_images_is_refused_with_the_way_out(self, spoil, noise):
+        """It would be compared with the changed images: MSE .088 where it was .225."""
+        with pytest.raises(ValueError, match=r"model: .*: it writes into the images .* on a copy: x = x.clone\(\)"):
+            metrics.evaluate(spoil, noise(3, 1, 12, 12))
+
+    def test_a_model_that_writes_into_a_copy_is_scored(self, noise):
+        assert metrics.evaluate(lambda x: x.clone().mul_(1.0), noise(3, 1, 12, 12)).mse == 0
+
+    def test_it_works_where_nobody_counts_changes(self, model, noise):
+        with torch.inference_mode():
+            inside = metrics.evaluate(model, noise(3, 1, 12, 12)).mse
+        assert inside == metrics.evaluate(model, noise(3, 1, 12, 12)).mse
 
     @pytest.mark.parametrize("name", metrics.METRICS)
     @pytest.mark.parametrize("count", [2, 3])

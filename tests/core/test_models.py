@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from aecore import models
-from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, StridedConvAutoencoder
+from aecore.models import (
+    Autoencoder,
+    ConvAutoencoder,
+    DenseAutoencoder,
+    LinearAutoencoder,
+    StridedConvAutoencoder,
+    UpsamplingAutoencoder,
+)
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 4, 8)]
 # A code of one value in each 4×4 field suits every model.
@@ -201,15 +208,66 @@ def test_an_unknown_model_suggests_the_nearest():
         models.create("linaer", (1, 28, 28), 32)
 
 
-def test_something_else_than_a_model_name_is_refused_as_one():
-    with pytest.raises(ValueError, match="model: unknown name 3"):
-        models.create(3, (1, 28, 28), 32)
+@pytest.mark.parametrize("name", [3, None, ["linear"], LinearAutoencoder])
+def test_something_else_than_a_model_name_is_refused_as_one(name):
+    with pytest.raises(ValueError, match="model: unknown name .* Known: linear, dense"):
+        models.create(name, (1, 28, 28), 32)
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 1), (1, 0, 28), (1, 28.0, 28), (1, -4, 4)])
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_model_can_be_made_without_a_code_size(name, shape):
+    assert models.create(name, shape)(torch.rand(2, *shape)).shape == (2, *shape)
+
+
+def test_without_a_code_size_it_is_32_and_of_a_grid_eight_channels():
+    assert [models.create(name, (1, 28, 28)).code_size for name in ("linear", "conv")] == [32, 8 * 7 * 7]
+
+
+def test_without_a_code_size_it_is_never_larger_than_the_image():
+    assert [models.create(name, (1, 4, 4)).code_size for name in ("linear", "conv")] == [16, 8]
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 1), (1, 0, 28), (1, 28.0, 28), (1, -4, 4), (True, 4, 4)])
 def test_an_image_shape_that_is_none_is_refused(shape):
     with pytest.raises(ValueError, match=r"image_shape: wanted three positive whole numbers \(C, H, W\), got"):
         LinearAutoencoder(shape, 2)
+
+
+@pytest.mark.parametrize("shape", [28, None, "128", torch.zeros(3)])
+@pytest.mark.parametrize("name", models.MODELS)
+def test_what_is_no_shape_at_all_is_refused_with_the_way_out(name, shape):
+    with pytest.raises(ValueError, match=r"image_shape: wanted .* \(C, H, W\), as data.shape gives them, got"):
+        models.create(name, shape, 2)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, "8", None, True])
+@pytest.mark.parametrize("model", [ConvAutoencoder, StridedConvAutoencoder, UpsamplingAutoencoder])
+def test_a_width_that_is_no_whole_number_from_1_is_refused(model, size):
+    with pytest.raises(ValueError, match=f"width: wanted a whole number of at least 1, got {size!r}"):
+        model((1, 8, 8), 4, width=size)
+
+
+@pytest.mark.parametrize("sizes", [(0,), (8, -1), (8, 2.0), 8, "88", None])
+@pytest.mark.parametrize("model", [DenseAutoencoder, StridedConvAutoencoder])
+def test_hidden_widths_that_are_no_whole_numbers_from_1_are_refused(model, sizes):
+    with pytest.raises(ValueError, match=r"hidden: wanted whole numbers of at least 1, such as \(512, 256\), got"):
+        model((1, 8, 8), 4, hidden=sizes)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 1.0, "1", None, True])
+def test_a_seed_that_is_no_whole_number_of_64_bits_is_refused(seed):
+    with pytest.raises(ValueError, match="seed: wanted a whole number of 64 bits, got"):
+        models.init_weights(LinearAutoencoder((1, 4, 4), 2), seed)
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, -(2**63)])
+def test_every_seed_of_64_bits_is_taken(seed):
+    model = DenseAutoencoder((1, 4, 4), 2)
+    models.init_weights(model, seed)
+    first = state(model)
+    models.init_weights(model, seed)
+    assert equal(first, state(model))
 
 
 def test_an_image_shape_of_two_channels_is_refused():
@@ -217,7 +275,7 @@ def test_an_image_shape_of_two_channels_is_refused():
         LinearAutoencoder((2, 8, 8), 2)
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, "8"])
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", None, True])
 def test_a_code_size_below_1_or_not_whole_is_refused(size):
     with pytest.raises(ValueError, match="code_size: wanted a whole number of at least 1, got"):
         LinearAutoencoder((1, 8, 8), size)
@@ -278,7 +336,7 @@ class Scaled(Autoencoder):
 
 
 def test_a_weight_that_would_not_be_drawn_anew_is_named():
-    with pytest.raises(ValueError, match=r"'scale' .* method reset_parameters, or train with fit\(…, start='given'\)"):
+    with pytest.raises(ValueError, match=r"'scale' .* method reset_parameters, or .* fit\(…, init_from='model'\)"):
         models.init_weights(Scaled(), 0)
 
 

@@ -115,3 +115,25 @@ def test_too_few_components_are_refused(principal):
 def test_more_components_than_there_are_is_refused(images, count):
     with pytest.raises(ValueError, match=r"count: \(\d+, 1, 4, 4\) images have from 1 to \d+ components, wanted"):
         principal_components(torch.rand(images, 1, 4, 4), count)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(9, 1, 4, 4, dtype=torch.uint8), torch.rand(9, 16), np.zeros((9, 1, 4, 4)), None],
+    ids=["bytes", "vectors", "array", "nothing"],
+)
+def test_what_are_no_floats_of_images_is_refused_with_the_way_out(images):
+    """Bytes would give components of images that are 255 times as bright."""
+    with pytest.raises(ValueError, match=r"images: wanted floats of shape .*, as mnist.train.floats\(\) gives, got"):
+        principal_components(images, 3)
+
+
+def test_something_else_than_components_is_refused(images):
+    with pytest.raises(ValueError, match=r"principal: wanted what principal_components\(.*\) returns, got Tensor"):
+        PCAStartAutoencoder((1, 4, 4), 3, images)
+
+
+def test_what_it_takes_from_its_data_is_part_of_its_repr(principal):
+    """`digests_of` takes it out again, so that other data do not make another model of it."""
+    model = PCAStartAutoencoder((1, 4, 4), 3, principal)
+    assert model.from_data() in repr(model)

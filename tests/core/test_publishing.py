@@ -167,19 +167,19 @@ class TestRuns:
         return journal.entries()
 
     def names(self):
-        return sorted(path.name for path in runs.PUBLISHED.iterdir())
+        return sorted(path.name for path in store.PUBLISHED.iterdir())
 
     def test_those_that_a_chapter_used_are_stored(self, used):
         publishing._store_runs("00", used)
         assert self.names() == ["00-a"]
 
     def test_those_that_it_uses_no_more_are_removed(self, used):
-        (runs.PUBLISHED / "00-old").mkdir(parents=True)
+        (store.PUBLISHED / "00-old").mkdir(parents=True)
         publishing._store_runs("00", used)
         assert self.names() == ["00-a"]
 
     def test_those_of_other_chapters_stay(self, used):
-        (runs.PUBLISHED / "01-linear").mkdir(parents=True)
+        (store.PUBLISHED / "01-linear").mkdir(parents=True)
         publishing._store_runs("00", used)
         assert self.names() == ["00-a", "01-linear"]
 
@@ -191,39 +191,39 @@ class TestRuns:
 
     def test_a_run_trained_again_replaces_the_published_one(self, used):
         publishing._store_runs("00", used)
-        folder = runs.PUBLISHED / "00-a"
-        facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(runs.with_checksum(facts))
+        folder = store.PUBLISHED / "00-a"
+        facts = {**store.read_facts(folder), "date": "2001-01-01 00:00"}
+        (folder / "run.json").write_text(store.with_checksum(facts))
         publishing._store_runs("00", used)
-        assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == used[0]["date"]
+        assert store.read_facts(store.PUBLISHED / "00-a")["date"] == used[0]["date"]
 
     def test_the_published_run_that_was_used_is_not_replaced_by_an_own_one(self, used):
         publishing._store_runs("00", used)
-        folder = runs.PUBLISHED / "00-a"
-        facts = {**runs.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(runs.with_checksum(facts))
+        folder = store.PUBLISHED / "00-a"
+        facts = {**store.read_facts(folder), "date": "2001-01-01 00:00"}
+        (folder / "run.json").write_text(store.with_checksum(facts))
         publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
-        assert runs.read_facts(runs.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
+        assert store.read_facts(store.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
 
     def test_one_of_which_the_chapter_needs_only_numbers_goes_without_weights(self, splits):
         run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", weights=False)
         run.score(splits.test)
         publishing._store_runs("00", journal.entries())
-        assert sorted(path.name for path in (runs.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
+        assert sorted(path.name for path in (store.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
 
     def test_one_cell_that_needs_weights_is_enough(self, splits):
         for numbers_only in (False, True):
             run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=numbers_only)
             run.score(splits.test)
         publishing._store_runs("00", journal.entries())
-        assert (runs.PUBLISHED / "00-a" / "weights.safetensors").exists()
+        assert (store.PUBLISHED / "00-a" / "weights.safetensors").exists()
 
     def test_one_with_other_settings_takes_its_place(self, used, splits):
         publishing._store_runs("00", used)
         journal._entries.clear()
         run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=2), name="00-a")
         publishing._store_runs("00", journal.entries())
-        assert runs.read_facts(runs.PUBLISHED / "00-a")["fingerprint"] == run.fingerprint
+        assert store.read_facts(store.PUBLISHED / "00-a")["fingerprint"] == run.fingerprint
 
 
 class TestProvenance:

@@ -1,5 +1,7 @@
 """`summary`: shapes, weights and multiply–adds against numbers worked by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -180,3 +182,22 @@ def test_weights_outside_all_layers_have_a_line():
     assert (found.params, found.layers[-1].params) == (12, 2)
     said = [line.split() for line in repr(found).splitlines() if "outside" in line]
     assert said == [["outside", "these", "layers", "2"]]
+
+
+def test_of_a_run_it_is_that_of_its_model():
+    model = ALL["linear"]
+    assert summary(SimpleNamespace(model=model)) == summary(model)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, 16)), "got Sequential without encoder and decoder and image_shape"),
+        (LinearAutoencoder, "got the class LinearAutoencoder; make one of it first"),
+        (5, "wanted a model, a run or a function, got int"),
+    ],
+    ids=["layers", "class", "number"],
+)
+def test_what_is_no_autoencoder_is_refused(what, words):
+    with pytest.raises(TypeError, match=f"model: .*{words}"):
+        summary(what)
