@@ -67,11 +67,12 @@ def _is_own_module(value: object) -> bool:
 
 
 def _imported(module: str, name: str | None) -> object:
-    """Return what an import inside a function gives."""
-    found = importlib.import_module(module)
-    if name is None or hasattr(found, name):
-        return found if name is None else getattr(found, name)
-    return importlib.import_module(f"{module}.{name}")
+    """Return what an import inside a function gives, or None where there is no such module."""
+    try:
+        found = importlib.import_module(module)
+        return found if name is None else getattr(found, name, None) or importlib.import_module(f"{module}.{name}")
+    except ImportError:  # the function may know what to do then
+        return None
 
 
 def members_of(cls: type) -> Iterator[tuple[str, object]]:
@@ -89,7 +90,8 @@ def members_of(cls: type) -> Iterator[tuple[str, object]]:
     if is_enum:
         yield from ((name, member.value) for name, member in cls.__members__.items())
     elif dataclasses.is_dataclass(cls):
-        yield from ((f"{f.name} of", f.default_factory) for f in dataclasses.fields(cls))
+        fields = (field for field in dataclasses.fields(cls) if field.default_factory is not dataclasses.MISSING)
+        yield from ((f"{field.name} by", field.default_factory) for field in fields)
 
 
 def _parts_of(member: object) -> list[tuple[str, object]]:

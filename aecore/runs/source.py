@@ -121,7 +121,7 @@ def text_of(node: object) -> str:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return the parts of an f-string, neighbouring words made one and empty ones left out: Python's versions differ."""
+    """Return the parts of an f-string, neighbouring words made one and empty ones left out, as versions differ."""
     joined: list[ast.expr] = []
     for value in values:
         if isinstance(value, ast.Constant) and joined and isinstance(joined[-1], ast.Constant):
