@@ -7,8 +7,9 @@ import dataclasses
 import enum
 import functools
 import importlib
+import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
 
 from .source import chains_from, global_names, imports_in, is_library, names_in, tree_of
@@ -33,11 +34,21 @@ def defaults_of(function: FunctionType) -> dict[str, object]:
     return {**dict(zip(names, given, strict=True)), **(function.__kwdefaults__ or {})}
 
 
+def is_found_by_name(function: Callable) -> bool:
+    """Whether a function of a library is the one that its name leads to, not one that was made from it."""
+    module = getattr(function, "__module__", None)
+    if not isinstance(module, str) or module not in sys.modules or not is_library(module):
+        return False
+    try:
+        return functools.reduce(getattr, function.__qualname__.split("."), sys.modules[module]) is function
+    except AttributeError:
+        return False
+
+
 def shows_its_decorators(function: FunctionType) -> bool:
-    """Whether what was wrapped around a function stands above its def, where its code shows it."""
-    if is_library(function.__globals__.get("__name__")):
-        return True
-    return bool(getattr(tree_of(function), "decorator_list", ()))
+    """Whether what was wrapped around a reader's function stands above its def, where its code shows it."""
+    own = not is_library(function.__globals__.get("__name__"))
+    return own and bool(getattr(tree_of(function), "decorator_list", ()))
 
 
 def taken_by(function: FunctionType, tree: ast.AST) -> Iterator[tuple[str, object]]:

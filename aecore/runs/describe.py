@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from ..models.frozen import Frozen
-from .dependencies import closure_of, defaults_of, members_of, shows_its_decorators, taken_by
+from .dependencies import closure_of, defaults_of, is_found_by_name, members_of, shows_its_decorators, taken_by
 from .source import is_library, text_of, tree_of
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
-         torch.dtype, torch.device, torch.layout, torch.memory_format)  # fmt: skip
+         torch.dtype, torch.layout, torch.memory_format)  # fmt: skip
 ORDINARY = {*vars(nn.Module()), "_compiled_call_impl"}  # what every layer has
 LAYER_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 WEIGHT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -145,6 +145,7 @@ class Description:
             (types.ModuleType, self._module),
             (types.SimpleNamespace, lambda space: f"namespace({self._named(vars(space), '.')})"),
             (enum.Enum, lambda member: f"{self.text(type(member))} {self.text(member.value)}"),
+            (torch.device, lambda device: "device"),  # where a training runs does not make it another one
             (torch.Generator, lambda generator: f"generator {self._tensor(generator.get_state())}"),
         )
 
@@ -175,6 +176,8 @@ class Description:
             return f"{kind.__name__}({', '.join(sorted(self._apart(item) for item in value))})"
         if _fingerprint_of(value) is not None:
             return f"{self.text(kind)} {_fingerprint_of(value)}"
+        if callable(value) and is_found_by_name(value):  # the functions of NumPy are such objects
+            return self._name(value.__module__, value.__qualname__)
         if isinstance(wrapped := inspect.getattr_static(value, "__wrapped__", None), FunctionType):
             return f"{self.text(kind)} {self.text(wrapped)}"  # functools.lru_cache
         try:
@@ -184,7 +187,7 @@ class Description:
         if isinstance(reduced, str):
             return f"{self.text(kind)} {reduced}"
         make, arguments, state, items, pairs, *_ = (*reduced, None, None, None)
-        told = self._named(state, ".") if type(state) is dict else self.text(state or None)
+        told = self._named(state or {}, ".") if type(state) in (dict, type(None)) else self.text(state)
         inside = [self.text(list(part)) for part in (items, pairs) if part is not None]
         return f"{self.text(make)}({self._all(arguments)}) ({told}) {inside}"
 
@@ -193,7 +196,8 @@ class Description:
 
     def _named(self, values: dict, step: str = "") -> str:
         """Tell named values in the order of their names."""
-        return ", ".join(f"{name}={self.text(value, f'{step}{name}')}" for name, value in sorted(values.items()))
+        pairs = sorted(values.items(), key=lambda pair: str(pair[0]))
+        return ", ".join(f"{name}={self.text(value, f'{step}{name}')}" for name, value in pairs)
 
     def _apart(self, item: object) -> str:
         """Tell one of a set, in which each may come first."""
@@ -206,7 +210,7 @@ class Description:
     # ---- code ----
 
     def _name(self, module: str, qualified: str) -> str:
-        if not self.module_names and module.partition(".")[0] == "aecore":
+        if not self.module_names and f"{module}.".startswith("aecore."):
             return f"aecore:{qualified}"
         return f"{module}.{qualified}"
 
@@ -220,6 +224,8 @@ class Description:
         module = function.__globals__.get("__name__")  # not function.__module__, which functools.wraps copies
         if not is_library(module):
             return self._own_function(function)
+        if is_found_by_name(function):
+            return self._name(function.__module__, function.__qualname__)
         wrapped = getattr(function, "__wrapped__", None)
         if isinstance(wrapped, FunctionType) and shows_its_decorators(wrapped):
             return self.text(wrapped)
@@ -266,7 +272,7 @@ class Description:
             re.sub(r" at 0x[0-9a-f]+", "", repr(model)),  # where an object lies is another place each time
             *(f"{name} {tuple(value.shape)}{_unusual(value.dtype)}" for name, value in values),
             *(f"{name} is frozen" for name, weight in weights if not weight.requires_grad),
-            *_shared(model),
+            *(f"{name} is {first}" for name, first in _shared(model) if not name.startswith(elsewhere)),
             *(f"{name}.{line}" for name, weight in weights for line in self._hooks(weight, WEIGHT_HOOKS, f".{name}")),
             *(f"{name}.{line}" for name, layer in layers for line in self._details(layer, f".{name}" if name else "")),
         ])  # fmt: skip
@@ -303,8 +309,9 @@ class Description:
                 yield f"{kind}[{number}]={self.text(hook, f'{place}.{kind}[{number}]')}"
 
     def _refusal(self, value: object, why: str) -> ValueError:
+        place = "".join(self.path[:20]) + ("…" if len(self.path) > 20 else "")
         return ValueError(
-            f"{''.join(self.path)}: a {type(value).__name__} {why}, so a stored run that depends on it could not be "
+            f"{place}: a {type(value).__name__} {why}, so a stored run that depends on it could not be "
             "found again. Use numbers, words, tensors, and functions and classes of your own; in a model also buffers "
             "(self.register_buffer). What cannot do without files and the like opens them inside the function."
         )
@@ -353,12 +360,12 @@ def _usual_settings(cls: type) -> list[tuple[str, object]]:
     return [(name, parameter.default) for name, parameter in inspect.signature(cls).parameters.items()]
 
 
-def _shared(model: nn.Module) -> Iterator[str]:
-    """Yield which weights are one and the same."""
+def _shared(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield which weights are one and the same: the later name and the first."""
     first: dict[int, str] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
         if first.setdefault(id(weight), name) != name:
-            yield f"{name} is {first[id(weight)]}"
+            yield name, first[id(weight)]
 
 
 def _unusual(dtype: torch.dtype) -> str:

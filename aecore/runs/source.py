@@ -23,9 +23,11 @@ Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 @functools.cache
-def is_library(module: str | None) -> bool:
+def is_library(module: object) -> bool:
     """Whether a module is told by its name alone: Python's own, an installed one, or aecore's; not a reader's file."""
-    top = (module or "").partition(".")[0]
+    if not isinstance(module, str):  # some classes written in C have none
+        return module is not None
+    top = module.partition(".")[0]
     if top in ("aecore", "torch"):
         return True
     try:

@@ -231,6 +231,9 @@ VALUES = {
     "function of torch": ("torch.abs", "torch.square"),
     "function of Python": ("math.sin", "math.cos"),
     "generator of torch": ("torch.Generator().manual_seed(1)", "torch.Generator().manual_seed(2)"),
+    "random numbers": ("numpy.random.default_rng(1)", "numpy.random.default_rng(2)"),
+    "model of scikit-learn": ("fitted([[0.0], [1.0]])", "fitted([[0.0], [2.0]])"),
+    "function of NumPy": ("numpy.mean", "numpy.median"),
     "distribution": ("torch.distributions.Normal(0.0, 1.0)", "torch.distributions.Normal(0.0, 2.0)"),
     "dataclass of aecore": ("ae.Plan(lr=1e-3)", "ae.Plan(lr=1e-4)"),
     "images": ("ae.Images(torch.zeros(1, 1, 2, 2).byte())", "ae.Images(torch.ones(1, 1, 2, 2).byte())"),
@@ -274,6 +277,9 @@ def wrapped(factor):
             return factor * function(*batches)
         return scale
     return wrap
+def fitted(values):
+    from sklearn.decomposition import PCA
+    return PCA(1, svd_solver="full").fit(values)
 class Scale:
     def __init__(self, factor):
         self.factor = factor
@@ -376,6 +382,10 @@ class TestOwnLoss:
     def test_values_in_a_circle_do_no_harm(self, in_a_cell):
         source = "w = [{}]\nw.append(w)\n" + USES_W
         assert self.told(in_a_cell, source.format(2)) != self.told(in_a_cell, source.format(3))
+
+    def test_the_device_does_not_count(self, in_a_cell):
+        source = "import torch\nplace = torch.device('{}')\ndef loss(x, x_hat):\n    return x.to(place)\n"
+        assert self.told(in_a_cell, source.format("cpu")) == self.told(in_a_cell, source.format("cuda"))
 
     def test_the_weights_of_the_model_that_is_trained_do_not_count(self, in_a_cell):
         """Else the same cell, run once more, would not find its own run."""
