@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import dataclasses
 import enum
 import functools
@@ -46,9 +47,12 @@ def is_found_by_name(function: Callable) -> bool:
 
 
 def shows_its_decorators(function: FunctionType) -> bool:
-    """Whether what was wrapped around a reader's function stands above its def, where its code shows it."""
-    own = not is_library(function.__globals__.get("__name__"))
-    return own and bool(getattr(tree_of(function), "decorator_list", ()))
+    """Whether what was wrapped around a reader's function stands above its def, made of what `taken_by` yields."""
+    if is_library(function.__globals__.get("__name__")):
+        return False
+    decorators = getattr(tree_of(function), "decorator_list", ())
+    names = set().union(*map(names_in, decorators))
+    return bool(decorators) and names <= function.__globals__.keys() | vars(builtins).keys()
 
 
 def taken_by(function: FunctionType, tree: ast.AST) -> Iterator[tuple[str, object]]:

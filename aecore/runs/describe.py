@@ -15,6 +15,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from types import FunctionType
 
 import numpy as np
@@ -27,6 +28,7 @@ from .source import is_library, text_of, tree_of
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented),
          torch.dtype, torch.layout, torch.memory_format)  # fmt: skip
+COLLECTIONS = (list, tuple, dict, types.MappingProxyType, set, frozenset)
 ORDINARY = {*vars(nn.Module()), "_compiled_call_impl"}  # what every layer has
 LAYER_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 WEIGHT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -126,6 +128,8 @@ class Description:
             self.path.pop()
 
     def _text(self, value: object) -> str:
+        if type(value) in COLLECTIONS:
+            return self._collection(value)
         for kinds, tell in self._kinds():
             if isinstance(value, kinds):
                 return tell(value)
@@ -145,6 +149,7 @@ class Description:
             (types.ModuleType, self._module),
             (types.SimpleNamespace, lambda space: f"namespace({self._named(vars(space), '.')})"),
             (enum.Enum, lambda member: f"{self.text(type(member))} {self.text(member.value)}"),
+            (PurePath, lambda path: f"path {str(path)!r}"),
             (torch.device, lambda device: "device"),  # where a training runs does not make it another one
             (torch.Generator, lambda generator: f"generator {self._tensor(generator.get_state())}"),
         )
@@ -164,16 +169,18 @@ class Description:
             return f"array {value.shape} {self.text(value.tolist())}"
         return f"array {value.dtype.descr} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
 
+    def _collection(self, value: list | tuple | dict | set | frozenset) -> str:
+        kind = type(value).__name__
+        if isinstance(value, list | tuple):
+            return f"{kind}({self._all(value)})"
+        if isinstance(value, set | frozenset):
+            return f"{kind}({', '.join(sorted(self._apart(item) for item in value))})"
+        pairs = [f"{self.text(key)}: {self.text(item, f'[{key!r}]')}" for key, item in value.items()]
+        return f"dict({', '.join(pairs)})"
+
     def _object(self, value: object) -> str:
-        """Tell lists, sets and dicts by what is in them, any other object as `pickle` would keep it."""
+        """Tell an object as `pickle` would keep it: by its class and attributes, and what it holds."""
         kind = type(value)
-        if kind in (list, tuple):
-            return f"{kind.__name__}({self._all(value)})"
-        if kind in (dict, types.MappingProxyType):
-            pairs = [f"{self.text(key)}: {self.text(item, f'[{key!r}]')}" for key, item in value.items()]
-            return f"dict({', '.join(pairs)})"
-        if kind in (set, frozenset):
-            return f"{kind.__name__}({', '.join(sorted(self._apart(item) for item in value))})"
         if _fingerprint_of(value) is not None:
             return f"{self.text(kind)} {_fingerprint_of(value)}"
         if callable(value) and is_found_by_name(value):  # the functions of NumPy are such objects
@@ -322,7 +329,10 @@ class Description:
 
 def _fingerprint_of(value: object) -> str | None:
     """Return the fingerprint of a run, of a set of images, or of a network that is a run's; None for all else."""
-    if type(value).__module__.startswith("aecore.") and inspect.getattr_static(value, "fingerprint", None) is not None:
+    if (
+        f"{type(value).__module__}".startswith("aecore.")
+        and inspect.getattr_static(value, "fingerprint", None) is not None
+    ):
         return value.fingerprint
     return None
 
@@ -350,8 +360,14 @@ def _unshown(layer: nn.Module) -> Iterator[str]:
         for name, usual in _usual_settings(type(layer)):
             value = vars(layer).get(name, usual)
             many = (usual,) * len(value) if isinstance(value, tuple) else usual  # padding=0 is kept as (0, 0)
-            if isinstance(value, bool | int | float | str | tuple) and (value or usual) and value not in (usual, many):
-                yield from [] if f"{value}" in shown else [f"{name}={value!r}"]
+            if (
+                not isinstance(value, bool | int | float | str | tuple)
+                or value in (usual, many)
+                or not (value or usual)
+            ):
+                continue
+            if f"{name}={value!r}" not in shown and not (usual is inspect.Parameter.empty and f"{value}" in shown):
+                yield f"{name}={value!r}"
 
 
 @functools.cache

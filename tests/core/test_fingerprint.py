@@ -372,6 +372,13 @@ class TestOwnLoss:
         source = "import torch\nflag = {}\n@torch.set_grad_enabled(flag)\ndef loss(x, x_hat):\n    return x\n"
         assert self.told(in_a_cell, source.format(True)) != self.told(in_a_cell, source.format(False))
 
+    def test_an_argument_of_a_decorator_inside_a_function_counts(self, in_a_cell):
+        source = (
+            "import torch\ndef make(flag):\n    @torch.set_grad_enabled(flag)\n    def loss(x, x_hat):\n"
+            "        return x\n    return loss\nloss = make({})\n"
+        )
+        assert self.told(in_a_cell, source.format(True)) != self.told(in_a_cell, source.format(False))
+
     def test_functions_that_call_themselves_or_each_other_do_no_harm(self, in_a_cell):
         source = (
             "def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n > 0 and even(n - 1)\n"
@@ -670,6 +677,7 @@ ALTERED = {
 UNSHOWN = {
     "upsampling": (nn.Upsample(None, 2, "bilinear"), nn.Upsample(None, 2, "bilinear", align_corners=True)),
     "average pooling": (nn.AvgPool2d(2), nn.AvgPool2d(2, count_include_pad=False)),
+    "a number that another setting shows": (nn.AvgPool2d(2), nn.AvgPool2d(2, divisor_override=2)),
     "attention": (nn.MultiheadAttention(4, 1), nn.MultiheadAttention(4, 2)),
     "activation": (nn.TransformerEncoderLayer(4, 1, 4), nn.TransformerEncoderLayer(4, 1, 4, activation="gelu")),
     "first slope": (nn.PReLU(), nn.PReLU(init=0.1)),
