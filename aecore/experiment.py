@@ -19,7 +19,8 @@ from .inference import device_of, eval_mode
 from .models import init_weights
 from .objectives import Objective, Reconstruction
 from .runs import Run, store
-from .runs.fingerprint import digests_of, fingerprint, hash_of_weights, parts_of
+from .runs.describe import hash_of_weights
+from .runs.fingerprint import digests_of, fingerprint, parts_of
 from .training import Checkpoints, History, Observer, Plan, train
 
 QUICK_STEPS, QUICK_IMAGES = 2, 32
@@ -146,6 +147,7 @@ class _Training:
     def __post_init__(self) -> None:
         parts = parts_of(self.model, self.data, self.plan, self.objective, self.start.told)
         self.fingerprint, self.digests = fingerprint(parts), digests_of(parts, self.model)
+        self.images = parts["train"]  # hashing many takes a while, so it is done once
 
     @property
     def folder(self):
@@ -248,7 +250,7 @@ def _run_of(training: _Training, history: History) -> Run:
             "count": len(images),
             "source": images.provenance.source,
             "note": images.provenance.note,
-            "fingerprint": images.fingerprint,
+            "fingerprint": training.images,
         },
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         seconds=round(sum(history.seconds), 1),

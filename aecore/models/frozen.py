@@ -50,6 +50,10 @@ class Frozen(nn.Module):
         """Return what the network makes of `x`."""
         return self.network(x)
 
+    def __repr__(self) -> str:
+        """Name the run, which tells the network, whether its weights are here or not."""
+        return super().__repr__() if self.fingerprint is None else f"Frozen(run {self.fingerprint})"
+
     def __getattr__(self, name: str):
         try:
             return super().__getattr__(name)

@@ -1,6 +1,6 @@
 """Runs: what was trained and measured, when two of them are the same, and where they lie."""
 
-from .fingerprint import code_of, describe
+from .describe import code_of, describe
 from .measured import Entry, Measured
 from .run import NoWeights, Run, WeightsNotPublished
 from .store import DamagedRun, data_of_page, find, load, own_folder, publish, published, save
