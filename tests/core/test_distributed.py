@@ -1,15 +1,16 @@
-"""`processes`: two of them train what one does. Real ones, over gloo on the CPU, as torchrun starts them."""
+"""`distributed`: two processes train what one does. Real ones, over gloo on the CPU, as torchrun starts them.
+
+To start Python and PyTorch costs more than all that is done here. So there is one job of torchrun, in which a process
+is killed, and one start of tests/campaigns/two_processes.py, which forks the pairs for all else.
+"""
 
 import importlib.util
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,19 +18,13 @@ import torch
 
 from aecore import distributed
 from aecore.cli import main
+from aecore.data import Images, Provenance, Splits, cache
 
-SCRIPT = Path(__file__).parents[1] / "campaigns" / "two_processes.py"
+CAMPAIGNS = Path(__file__).parents[1] / "campaigns"
+SCRIPT = CAMPAIGNS / "two_processes.py"
 # One thread for each process: two share two cores, and one alone must add up in the same order.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "AECORE_PROGRESS": "0"}
-SCORES = r"mnist-sample-test \(200 images\): MSE .*"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "AECORE_PROGRESS": "0"}
+SCORES = r"mnist-standin-test \(20 images\): MSE .*"
 
 
 def environment(**changes):
@@ -122,31 +117,76 @@ class TestJoining:
 @pytest.fixture(scope="module")
 def script():
     """What both processes run, as a module: run here, it is what one process does."""
-    spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    modules = {}
+    for name in ("tiny", "two_processes"):  # the first is imported by the second
+        spec = importlib.util.spec_from_file_location(name, CAMPAIGNS / f"{name}.py")
+        modules[name] = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(modules[name])
+    return modules["two_processes"]
+
+
+# 400 images of noise in batches of 8: fifty steps, with a checkpoint after each.
+COMMAND = ["train", "--stand-in", "--epochs", "1", "--batch-size", "8", "--code-size", "8", "--name", "mine"]
+
+
+def settings(folder, runs):
+    """Return the variables under which the command finds its data, and keeps its runs in a folder of that name."""
+    return {
+        "AECORE_PROFILE": "full", "AECORE_DATA": str(folder / "data"), "AECORE_RUNS": str(folder / runs),
+        "AECORE_CHECKPOINT_SECONDS": "0",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """What each of two processes found, started with the variables that torchrun sets."""
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(
-                MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank)
-            ),
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    errors = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], errors
+def lost(tmp_path_factory):
+    """A job of torchrun whose second process is killed after 20 steps: its folder, status, output and errors."""
+    folder = tmp_path_factory.mktemp("lost")
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (440, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    images = Images(pixels, provenance=Provenance("noise", stand_in=True))
+    cache.write(folder / "data", cache.Key("mnist", stand_in=True), Splits(images[:400], images[400:420], images[420:]))
+    job = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            str(SCRIPT), str(folder), "killed", *COMMAND,
+        ],
+        capture_output=True, text=True, env=environment(**settings(folder, "runs")),
+    )  # fmt: skip
+    return folder, job.returncode, job.stdout, job.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(lost):
+    """What two processes found and said, after the job with the killed one; they went on with it as well."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs processes that can be forked: Linux or macOS")
+    folder = lost[0]
+    shutil.copytree(folder / "runs", folder / "for two")
+    (folder / "go-on.json").write_text(
+        json.dumps({"arguments": COMMAND, "environment": settings(folder, "for two")}), encoding="utf-8"
+    )
+    job = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, env=environment()
+    )  # fmt: skip
+    assert job.returncode == 0, job.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    """What each of the two found."""
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
+
+
+# The objectives that draw nothing at random, or can do without.
+DETERMINISTIC = (
+    "Reconstruction", "Classification", "FeatureLoss", "RateDistortion", "Distillation", "CodeMatching",
+    "JointResolutions",
+)  # fmt: skip
+
+
+def test_every_objective_that_can_be_compared_is(script):
+    assert set(DETERMINISTIC) == script.OBJECTIVES.keys() == script.tiny.OBJECTIVES.keys() - {"ELBO"}
 
 
 def difference(one, other):
@@ -171,6 +211,27 @@ class TestTwoProcesses:
 
     def test_note_the_losses_of_one(self, two, script):
         assert two[1]["losses"] == pytest.approx(script.losses_of_one_epoch("linear"), rel=1e-6)  # float32
+
+    @pytest.mark.parametrize("name", DETERMINISTIC)
+    def test_train_every_objective_to_the_weights_of_one(self, two, script, name):
+        """With labels, windows, mirrors, clipping and an average of the weights; 41 images in batches of 10."""
+        assert difference(two[0]["objectives"][name]["weights"], script.of_objective(name)["weights"]) < 1e-6
+
+    @pytest.mark.parametrize("name", DETERMINISTIC)
+    def test_note_every_objectives_values_of_one(self, two, script, name):
+        assert two[1]["objectives"][name]["values"] == pytest.approx(script.of_objective(name)["values"], rel=1e-5)
+
+    @pytest.mark.parametrize("name", DETERMINISTIC)
+    def test_find_the_same_for_every_objective_to_the_last_bit(self, two, name):
+        assert two[0]["objectives"][name] == two[1]["objectives"][name]
+
+    def test_train_on_batches_of_which_the_second_gets_nothing(self, two, script):
+        """It has no values of its own from which to know how many there are."""
+        assert difference(two[0]["single images"], script.of_single_images()) < 1e-6
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_go_on_with_a_batch_of_which_the_second_gets_nothing(self, two, script, tmp_path, rank):
+        assert difference(two[rank]["interrupted"], script.interrupted_before_the_last_batch(tmp_path)) < 1e-6
 
     @pytest.mark.parametrize("rank", [0, 1])
     def test_find_the_very_validation_loss_of_one(self, two, script, rank):
@@ -222,53 +283,10 @@ class TestTwoProcesses:
         assert two[0]["in turn"] == [1, 2]
 
 
-COMMAND = ["train", "--epochs", "1", "--batch-size", "8", "--code-size", "8", "--name", "mine"]
-
-
-def torchrun(folder, runs):
-    """Start `aecore train` in two processes, with a checkpoint after each of its 175 steps."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "aecore"]
-    return subprocess.Popen(
-        [*command, *COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment(
-            AECORE_PROFILE="quick", AECORE_DATA=str(folder / "data"), AECORE_RUNS=str(folder / runs),
-            AECORE_CHECKPOINT_SECONDS="0",
-        ),
-    )  # fmt: skip
-
-
-def worker(parent, rank):
-    """Return the id of one of torchrun's processes, from what Linux tells of all of them."""
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            own = int((place / "stat").read_text().rpartition(")")[2].split()[1]) == parent
-            if own and f"\0RANK={rank}\0".encode() in (place / "environ").read_bytes():
-                return int(place.name)
-        except OSError:  # it has ended meanwhile
-            continue
-    raise LookupError(f"no process of rank {rank}")
-
-
-@pytest.fixture(scope="module")
-def lost(tmp_path_factory):
-    """A job whose second process is killed when the first checkpoint is there: its folder, status, output, errors."""
-    if not Path("/proc/self/environ").exists():
-        pytest.skip("finds the process to kill in /proc, which this system does not have")
-    folder = tmp_path_factory.mktemp("lost")
-    job, patience = torchrun(folder, "runs"), time.monotonic() + 120
-    while not list(folder.glob("runs/*/checkpoints/[!.]*")):
-        assert job.poll() is None, job.communicate()
-        assert time.monotonic() < patience
-        time.sleep(0.01)
-    os.kill(worker(job.pid, 1), signal.SIGKILL)
-    out, error = job.communicate()
-    return folder, job.returncode, out, error
-
-
 def alone(folder, runs, monkeypatch, capsys):
     """Run the same command in this process; return the lines that it prints."""
-    for name, value in {"PROFILE": "quick", "DATA": str(folder / "data"), "RUNS": str(folder / runs)}.items():
-        monkeypatch.setenv(f"AECORE_{name}", value)
+    for name, value in settings(folder, runs).items():
+        monkeypatch.setenv(name, value)
     capsys.readouterr()
     assert main(list(COMMAND)) == 0
     return capsys.readouterr().out.splitlines()
@@ -291,14 +309,11 @@ class TestAKilledProcess:
     def test_lets_one_process_go_on_to_the_scores_of_a_training_that_was_not_disturbed(self, lost, monkeypatch, capsys):
         shutil.copytree(lost[0] / "runs", lost[0] / "for one")
         lines = alone(lost[0], "for one", monkeypatch, capsys)
-        assert any(re.fullmatch(r"mine: going on from epoch 0, step [1-9]\d*", line) for line in lines)
+        assert any(re.fullmatch(r"mine: going on from epoch 0, step (19|20)", line) for line in lines)
         assert lines[-1] == alone(lost[0], "undisturbed", monkeypatch, capsys)[-1]
 
-    def test_lets_two_processes_go_on_to_the_scores_of_one_that_was_not_disturbed(self, lost, monkeypatch, capsys):
+    def test_lets_two_processes_go_on_to_the_scores_of_one_that_was_not_disturbed(self, folder, monkeypatch, capsys):
         """Printed once, by the first of them."""
-        shutil.copytree(lost[0] / "runs", lost[0] / "for two")
-        job = torchrun(lost[0], "for two")
-        out, error = job.communicate()
-        assert job.returncode == 0, error
-        assert re.search(r"^mine: going on from epoch 0, step [1-9]\d*$", out, re.M)
-        assert re.findall(SCORES, out) == alone(lost[0], "undisturbed", monkeypatch, capsys)[-1:]
+        said = (folder / "go-on.txt").read_text()
+        assert re.search(r"^mine: going on from epoch 0, step (19|20)$", said, re.M)
+        assert re.findall(SCORES, said) == alone(folder, "undisturbed", monkeypatch, capsys)[-1:]
