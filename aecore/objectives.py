@@ -166,9 +166,7 @@ class FeatureLoss(Objective):
         x_hat = model(batch.x)
         with full_precision(batch.x.device):  # checked before the network sees them
             pixels = _pixel_loss(self.loss, batch.x, x_hat)
-        with torch.no_grad():
-            wanted = self._stages(batch.x)
-        found = self._stages(x_hat)
+        wanted, found = self._stages(batch.x), self._stages(x_hat)
         with full_precision(batch.x.device):
             stages = [_relative_distance(a.float(), b.float()) for a, b in zip(wanted, found, strict=True)]
             features = torch.stack(stages).mean()
@@ -282,9 +280,7 @@ class Distillation(Objective):
         """Return {"loss", "mse", "code"}, the first the weighted sum of the others."""
         _check_methods(model, self, "encode", "decode")
         x = resized(batch.x, self.size)
-        z = model.encode(x)
-        with torch.no_grad():
-            wanted = self.teacher.encode(resized(batch.x, self.teacher_size))
+        z, wanted = model.encode(x), self.teacher.encode(resized(batch.x, self.teacher_size))
         if z.shape != wanted.shape:
             raise ValueError(f"teacher: its codes have shape {_inner(wanted)}, those of the model {_inner(z)}")
         x_hat = model.decode(z)
@@ -317,9 +313,8 @@ class CodeMatching(Objective):
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return {"loss": the mean squared distance of the codes}."""
-        with torch.no_grad():
-            given = self.source.encode(resized(batch.x, self.source_size))
-            wanted = self.target.encode(resized(batch.x, self.target_size))
+        given = self.source.encode(resized(batch.x, self.source_size))
+        wanted = self.target.encode(resized(batch.x, self.target_size))
         found = model(given)
         if found.shape != wanted.shape:
             raise ValueError(f"model: gives codes of shape {_inner(found)}, wanted {_inner(wanted)} like the target's")

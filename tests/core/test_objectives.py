@@ -84,6 +84,17 @@ class TestReconstruction:
 
         assert of(Reconstruction(largest), Gives()) == {"loss": 0.5}
 
+    def test_its_function_gets_float32_where_layers_compute_in_bfloat16(self):
+        seen = []
+
+        def mine(x, x_hat):
+            seen.append(x_hat.dtype)
+            return x_hat.mean()
+
+        with torch.autocast("cpu", torch.bfloat16):
+            of(Reconstruction(mine), Gives(X_HAT.bfloat16()))
+        assert seen == [torch.float32]
+
     def test_is_called_after_its_loss(self):
         assert Reconstruction("mae").name == "mae"
 
@@ -235,6 +246,12 @@ class TestELBO:
     def test_the_divergence_is_a_mean_over_images(self):
         two = Coded([[1.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [1.0, 1.0]])  # the second is the prior itself
         assert of(ELBO(1), two, X.repeat(2, 1, 1, 1))["kl"] == pytest.approx(self.KL / 2, rel=1e-6)
+
+    def test_the_divergence_is_shared_by_the_values_of_all_channels(self):
+        model = Coded([[1.0, 0.0]], [[1.0, 2.0]])
+        model.decode = lambda z: X_HAT.repeat(1, 3, 1, 1)
+        found = of(ELBO(beta=24), model, X.repeat(1, 3, 1, 1))
+        assert found["loss"] == pytest.approx(MSE + 24 * self.KL / 12, rel=1e-6)  # float32
 
     def test_the_divergence_is_that_of_torch(self):
         generator = torch.Generator().manual_seed(0)
@@ -704,7 +721,7 @@ class TestAReadersOwn:
     def fit(self, objective, splits, name="mine"):
         return ae.fit(LinearAutoencoder((1, 4, 4), 2), splits, PLAN, objective=objective, name=name)
 
-    def test_is_the_one_in_the_page_above_the_module(self):
+    def test_is_the_one_in_the_docstring_of_the_module(self):
         told = ae.objectives.__doc__.replace("    class EdgeLoss", "class EdgeLoss")
         assert all(line.strip() in told for line in EDGES.splitlines()[3:])
 
