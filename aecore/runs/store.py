@@ -330,7 +330,9 @@ def record(name: str, wanted: str, date: str | None = None) -> Record:
     if not matches:
         raise DamagedRun(f"{name}: no run of fingerprint {wanted[:12]} is stored")
     facts = {key: value for key, value in line.items() if key != "measured"}
-    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else None)
+    # Published with its numbers alone, it may lie in one's own store with its weights.
+    own = folder / WEIGHTS if (folder / FACTS).exists() and read_facts(folder)["date"] == line["date"] else None
+    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else own)
 
 
 def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], data: Mapping[str, str]) -> None:
