@@ -324,15 +324,15 @@ def record(name: str, wanted: str, date: str | None = None) -> Record:
     """
     folder, line = own_folder(name, wanted), _published_line(name)
     matches = line is not None and line["fingerprint"] == wanted
-    if (folder / FACTS).exists() and not (matches and line["date"] == date):
+    if (folder / FACTS).exists() and not (matches and line["date"] == date and _ships_weights(line)):
         facts = read_facts(folder)
-        return Record(facts, _read_measured(folder, wanted, facts["date"]), folder / WEIGHTS)
+        same = matches and line["date"] == facts["date"]  # published with its numbers alone; here are its weights
+        measured = _all_measured(line) if same else _read_measured(folder, wanted, facts["date"])
+        return Record(facts, measured, folder / WEIGHTS)
     if not matches:
         raise DamagedRun(f"{name}: no run of fingerprint {wanted[:12]} is stored")
     facts = {key: value for key, value in line.items() if key != "measured"}
-    # Published with its numbers alone, it may lie in one's own store with its weights.
-    own = folder / WEIGHTS if (folder / FACTS).exists() and read_facts(folder)["date"] == line["date"] else None
-    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else own)
+    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else None)
 
 
 def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], data: Mapping[str, str]) -> None:

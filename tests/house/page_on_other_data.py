@@ -17,8 +17,8 @@ from IPython.core.interactiveshell import InteractiveShell
 mpl.use("Agg")
 os.environ.update(AECORE_PROFILE="full", AECORE_PROGRESS="0")
 
-from aecore import data, experiment, journal  # noqa: E402 (the backend must be chosen first)
-from aecore.data import sources  # noqa: E402
+from aecore import data, experiment, journal
+from aecore.data import sources
 
 
 def load(name: str, **options):
@@ -48,6 +48,7 @@ for cell in jupytext.read(sys.argv[1]).cells:
     if cell.cell_type == "code":
         result = shell.run_cell(cell.source)
         if not result.success:
-            stopped.append(f"{type(result.error_before_exec or result.error_in_exec).__name__} in: {cell.source[:60]!r}")
+            error = result.error_before_exec or result.error_in_exec
+            stopped.append(f"{type(error).__name__} in: {cell.source[:60]!r}")
 taken = sorted({fact["name"] for fact in journal.entries() if fact["kind"] == "run" and fact["other_data"]})
 print("\n" + json.dumps({"taken": taken, "missing": missing, "stopped": stopped}))

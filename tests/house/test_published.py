@@ -28,3 +28,5 @@ def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, tmp_p
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["missing"] == []
     assert set(found["taken"]) >= {name for name in NAMES if name[:2] == chapter[:2]}
+    # MNIST is official, so chapters about it alone may compare its numbers by an assert; stand-ins are another matter.
+    assert chapter[:2] in ("01", "02") or found["stopped"] == []
