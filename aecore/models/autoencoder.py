@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..inference import device_of, eval_mode
+from .frozen import Frozen
 
 
 class Autoencoder(nn.Module):
@@ -147,7 +148,8 @@ def init_weights(model: nn.Module, seed: int) -> None:
     """Give every layer new random weights that depend on `seed` alone.
 
     The same seed gives the same start, whatever was computed before. A model that has a start of its
-    own (`LinearAutoencoder` has) says so in its `reset_parameters`; otherwise each layer's is called.
+    own (`LinearAutoencoder` has) says so in its `reset_parameters`; otherwise each layer's is called. Parts that are
+    `Frozen` keep theirs.
 
     Raises:
         ValueError: a weight belongs to no layer with a `reset_parameters`, so it would keep its old value; or the seed
@@ -156,10 +158,12 @@ def init_weights(model: nn.Module, seed: int) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed: wanted a whole number of 64 bits, got {seed!r}")
     layers = [model] if hasattr(model, "reset_parameters") else list(model.modules())
-    layers = [layer for layer in layers if hasattr(layer, "reset_parameters")]
+    frozen = [part for part in model.modules() if isinstance(part, Frozen)]
+    kept = {id(part) for network in frozen for part in (*network.modules(), *network.parameters())}
+    layers = [layer for layer in layers if id(layer) not in kept and hasattr(layer, "reset_parameters")]
     drawn = {id(weight) for layer in layers for weight in layer.parameters()}
     for name, weight in model.named_parameters():
-        if id(weight) not in drawn:
+        if id(weight) not in drawn | kept:
             raise ValueError(
                 f"model: no layer draws the weight {name!r} anew, so it would keep what an earlier training left. Give "
                 f"its class a method reset_parameters, or train with fit(…, init_from='model')."

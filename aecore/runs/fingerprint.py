@@ -63,8 +63,8 @@ def digests_of(parts: Mapping, model: nn.Module) -> dict[str, str]:
 
 
 def _tells_its_data(layer: nn.Module) -> bool:
-    method = getattr(layer, "from_data", None)  # a reader's may be a constructor, which takes data
-    return inspect.ismethod(method) and method.__self__ is layer and not inspect.signature(method).parameters
+    method = inspect.getattr_static(type(layer), "from_data", None)  # a reader's may be a constructor, which takes data
+    return inspect.isfunction(method) and list(inspect.signature(method).parameters) == ["self"]
 
 
 def key_of(function: Callable, images: Images) -> str:

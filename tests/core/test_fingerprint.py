@@ -744,6 +744,8 @@ class TestModelOfTorch:
         absent = linear(Frozen(run_of(runs.NoWeights("00-a"))))
         assert describe(here) == describe(absent)
         assert describe(here) == describe(linear(Frozen(run_of(nn.Linear(4, 4)))))
+        assert hash_of_weights(here[1]) == hash_of_weights(absent[1])
+        assert digests_of({"model": describe(here)}, here) == digests_of({"model": describe(absent)}, absent)
 
     def test_the_weights_of_a_frozen_part_count_where_no_run_tells_them(self):
         one, other = (nn.Linear(4, 4) for _ in range(2))
@@ -817,9 +819,16 @@ class Settings(Objective):
         return {"loss": model(batch.x).mean()}
 
 
+class Seeing(nn.Linear):
+    """A network that shows its features."""
+
+    def features(self, x):
+        return [self(x)]
+
+
 class TestObjective:
     def frozen(self, seed=0, run=None):
-        network = nn.Linear(2, 2)
+        network = Seeing(2, 2)
         init_weights(network, seed)
         return Frozen(run_of(network, fingerprint=run * 64) if run else network)
 

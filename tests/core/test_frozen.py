@@ -8,7 +8,7 @@ from torch import nn
 
 import aecore as ae
 from aecore.data import Images, Splits
-from aecore.models import Frozen, LinearAutoencoder, ResidualClassifier, freeze, unfreeze
+from aecore.models import Frozen, LinearAutoencoder, ResidualClassifier, freeze, init_weights, unfreeze
 from aecore.models.frozen import train_mode
 from aecore.objectives import Classification
 from aecore.runs import NoWeights, WeightsNotPublished
@@ -79,6 +79,21 @@ class TestFrozen:
     def test_goes_where_the_model_goes(self, network):
         moved = nn.Sequential(Frozen(network)).to("meta").state_dict().values()
         assert {value.device.type for value in moved} == {"meta"}
+
+    def test_keeps_its_weights_when_those_of_the_model_around_it_are_drawn(self, network):
+        model = nn.Sequential(Frozen(network), nn.Linear(2, 2))
+        init_weights(model, 3)
+        assert torch.equal(
+            model[0].features(torch.ones(1, 1, 4, 4))[0], network.eval().features(torch.ones(1, 1, 4, 4))[0]
+        )
+
+    def test_without_weights_is_no_hindrance_to_drawing_the_others(self, network, run):
+        run.model = NoWeights("00-a")
+        model = nn.Sequential(Frozen(run), nn.Linear(2, 2))
+        init_weights(model, 3)
+        weight = model[1].weight.clone()
+        init_weights(model, 4)
+        assert not torch.equal(model[1].weight, weight)
 
     def test_can_be_copied(self, network):
         x = torch.rand(3, 1, 4, 4)
