@@ -60,9 +60,12 @@ class Batches:
             size: make the images so many pixels high and wide, by averaging; None leaves them as they are.
         """
         order = epoch_order(len(self.pixels), self.plan.seed, epoch).to(self.pixels.device)
-        for step, chosen in enumerate(order.split(self.batch_size)[skip:], start=epoch * len(self) + skip):
-            x = self._augmented(chosen, step) if self.augments else self._gather(_own_part(chosen))
-            labels = None if self.labels is None else self.labels[_own_part(chosen)]
+        first = epoch * len(self)
+        drawn = self._draws(range(first + skip, first + len(self))) if self.augments else None
+        for step, chosen in enumerate(order.split(self.batch_size)[skip:], start=first + skip):
+            own = _own_part(chosen)
+            x = self._gather(own) if drawn is None else self._augmented(own, *map(_own_part, next(drawn)))
+            labels = None if self.labels is None else self.labels[own]
             self._progress.fill_(step / (self.plan.epochs * len(self)))
             yield Batch(resized(x, size), labels, len(chosen), self._progress)
 
@@ -73,28 +76,37 @@ class Batches:
         torch.index_select(self.pixels, 0, chosen, out=picked)
         return torch.div(picked, 255, out=x)
 
-    def _augmented(self, chosen: Tensor, step: int) -> Tensor:
-        """Return images cropped and mirrored at random: a function of (seed, step), on every device the same."""
+    def _draws(self, steps: range) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield for each step where the windows of its whole batch begin, rows and columns, and which are mirrored.
+
+        A function of (seed, step), drawn on the CPU because a GPU's generator gives other numbers, and sent to the
+        device at once: a transfer at each step would make it wait.
+        """
+        if not steps:
+            return
+        counts = [min(self.batch_size, len(self.pixels) - step % len(self) * self.batch_size) for step in steps]
+        drawn = torch.cat([self._draw(*each) for each in zip(steps, counts, strict=True)], dim=1)
+        for top, left, mirrored in drawn.to(self.pixels.device).split(counts, dim=1):
+            yield top, left, mirrored.bool()
+
+    def _draw(self, step: int, count: int) -> Tensor:
         # Far from the numbers that shuffle the epochs, so that the two are independent.
         generator = torch.Generator().manual_seed((2**40 + self.plan.seed * 1_000_003 + step) % 2**63)
-        top, left, mirrored = (
-            _own_part(values.to(self.pixels.device)) for values in self._draw(len(chosen), generator)
-        )
+        height, width = self._window()
+        top = torch.randint(self.pixels.shape[2] - height + 1, (count,), generator=generator)
+        left = torch.randint(self.pixels.shape[3] - width + 1, (count,), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < (0.5 if self.plan.flip else 0.0)
+        return torch.stack([top, left, mirrored.long()])
+
+    def _augmented(self, chosen: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
         height, width = self._window()
         rows = top[:, None] + torch.arange(height, device=top.device)
         columns = torch.arange(width, device=top.device).expand(len(top), -1)
         columns = left[:, None] + torch.where(mirrored[:, None], columns.flip(1), columns)
         # One look-up for each pixel, straight from the data set: whole photographs are never copied.
-        places = _own_part(chosen)[:, None, None, None]
         channels = torch.arange(self.pixels.shape[1], device=top.device)[None, :, None, None]
+        places = chosen[:, None, None, None]
         return to_floats(self.pixels[places, channels, rows[:, None, :, None], columns[:, None, None, :]])
-
-    def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        height, width = self._window()
-        top = torch.randint(self.pixels.shape[2] - height + 1, (count,), generator=generator)
-        left = torch.randint(self.pixels.shape[3] - width + 1, (count,), generator=generator)
-        mirrored = torch.rand(count, generator=generator) < (0.5 if self.plan.flip else 0.0)
-        return top, left, mirrored
 
     def _window(self) -> tuple[int, int]:
         crop = self.plan.crop

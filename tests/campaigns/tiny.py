@@ -58,7 +58,8 @@ class Variational(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         mean, log_scale = self.encoder(x).chunk(2, dim=1)
-        return Normal(mean, log_scale.clamp(-3, 3).exp())
+        # To look whether all scales are positive would make a GPU wait, and cannot be recorded.
+        return Normal(mean, log_scale.clamp(-3, 3).exp(), validate_args=False)
 
 
 class Compressive(nn.Module):

@@ -400,7 +400,8 @@ class TestFiles:
         assert not folder.exists()
 
     def test_what_a_killed_process_had_begun_to_write_is_removed(self, kept, folder):
-        (folder / ".00001-0000003-0123456789abcdef.safetensors.abc.part").write_bytes(b"half")
+        """The name holds the process's number; this one is larger than any that Linux gives."""
+        (folder / ".00001-0000003-0123456789abcdef.safetensors.9999999.abc.part").write_bytes(b"half")
         trained(CASES["constant"], folder, on_step=interrupted_at(6))
         assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
 
