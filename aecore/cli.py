@@ -48,7 +48,7 @@ def doctor(options: argparse.Namespace) -> None:
         days = sorted(facts["date"][:10] for facts in published if facts["name"] in names)
         told = f"{len(shipped)} with weights, {sum(shipped) / 1e6:.2f} MB" if shipped else "numbers only"
         when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-        print(f"  chapter {chapter}: {len(names)} runs of {when}, {told}")
+        print(f"  chapter {chapter}: {len(names)} run{'s' if len(names) > 1 else ''} of {when}, {told}")
     if not published:
         print("  none")
 

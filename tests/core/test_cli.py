@@ -1,6 +1,7 @@
 """The command `aecore`, and `import aecore`."""
 
 import importlib.metadata
+import re
 import signal
 import subprocess
 import sys
@@ -8,16 +9,27 @@ import sys
 import pytest
 
 import aecore
-from aecore import distributed, experiment, runs
+from aecore import config, distributed, experiment, models
 from aecore.cli import main
+from aecore.data import Splits, sample
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
+from aecore.runs import store
 from aecore.training import Plan
+from aecore.training.plan import PRECISIONS, SCHEDULES
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setenv("AECORE_PROFILE", "quick")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The full profile, which stores what it trains, on a few images of the sample."""
+    whole = sample.build("mnist")
+    few = Splits(whole.train[:300], whole.valid[:20], whole.test[:20])
+    monkeypatch.setattr("aecore.data.load", lambda name, **options: few)
 
 
 class TestDoctor:
@@ -31,11 +43,27 @@ class TestDoctor:
         main(["doctor"])
         assert words in capsys.readouterr().out
 
-    def test_lists_published_runs(self, capsys, splits):
-        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a")
-        runs.publish("00-a", run.fingerprint)
+    def publish(self, splits, names, weights):
+        found = []
+        for name in names:
+            run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name=name)
+            found.append(store.record(name, run.fingerprint))
+        store.publish(names[0][:2], found, weights, {})
+
+    def test_counts_published_runs_by_chapter_and_those_with_weights(self, capsys, splits):
+        self.publish(splits, ["00-a", "00-b"], ["00-a"])
+        self.publish(splits, ["01-a"], [])
         main(["doctor"])
-        assert "  00-a  " in capsys.readouterr().out
+        lines = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(r"  chapter 00: 2 runs of \d{4}-\d\d-\d\d, 1 with weights, 0.00 MB", lines[-2])
+        assert re.fullmatch(r"  chapter 01: 1 run of \d{4}-\d\d-\d\d, numbers only", lines[-1])
+
+    def test_goes_on_where_a_published_line_is_damaged(self, capsys, splits):
+        self.publish(splits, ["00-a", "00-b"], [])
+        path = store.PUBLISHED / "00" / "runs.jsonl"
+        path.write_text(path.read_text().replace("mse", "mae", 1))
+        assert main(["doctor"]) == 0
+        assert "  chapter 00: 1 run of " in capsys.readouterr().out
 
     def test_ends_quietly_when_its_reader_has_seen_enough(self):
         # The reader is gone before a word is written, so that no race decides.
@@ -73,9 +101,25 @@ class TestTrain:
         main(["train", "--epochs", "1", "--code-size", "8"])
         assert "mnist-sample-test (200 images): MSE 0." in capsys.readouterr().out
 
-    def test_stores_a_run_that_has_a_name(self, quick):
+    def test_stores_a_run_that_has_a_name(self, small):
         main(["train", "--epochs", "1", "--code-size", "8", "--name", "mine"])
         assert [path.name[:5] for path in config.runs_root().iterdir()] == ["mine-"]
+
+    @pytest.mark.parametrize("model", models.MODELS)
+    def test_trains_every_model_with_its_own_code_size(self, model, quick):
+        """For conv, whose code is a grid, the default was one that does not fit."""
+        assert main(["train", "--model", model]) == 0
+
+    def test_the_help_names_all_that_there_are(self, capsys):
+        with pytest.raises(SystemExit):
+            main(["train", "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert [name for name in (*models.MODELS, *SCHEDULES, *PRECISIONS) if name not in told] == []
+
+    @pytest.mark.parametrize("options", [["--model", "pca"], ["--epochs", "0"], ["--lr", "-1"]], ids=" ".join)
+    def test_a_wrong_setting_is_found_before_anything_is_downloaded(self, options, monkeypatch):
+        monkeypatch.setattr("aecore.data.load", None)  # would be an error
+        assert main(["train", *options]) == 1
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -84,8 +128,8 @@ class TestTrain:
             (["--data", "mnst"], "no data set is called 'mnst'. Did you mean 'mnist'?"),
             (["--code-size", "785"], "code_size: 785 values are more than the image's 784"),
             (["--model", "conv", "--code-size", "200"], "code_size: wanted a multiple of 49"),
-            (["--epochs", "0"], "epochs: wanted a whole number of at least 1, got 0"),
-            (["--schedule", "linear"], "schedule: wanted 'constant' or 'cosine', got 'linear'"),
+            (["--epochs", "0"], "epochs: wanted a whole number from 1, got 0"),
+            (["--schedule", "linear"], "schedule: wanted 'constant' or 'cosine' or 'onecycle', got 'linear'"),
             (["--data", "kodak"], "has no training images"),
             (["--lr", "1e30"], "the loss became"),
             (["--name", "../mine"], "name: wanted letters"),
@@ -102,7 +146,7 @@ class TestCtrlC:
     COMMAND = ("train", "--epochs", "1", "--code-size", "8", "--name", "mine")
 
     @pytest.fixture
-    def stopped(self, quick, monkeypatch):
+    def stopped(self, small, monkeypatch):
         """The exit status of a training in whose second step Ctrl-C is pressed."""
         with monkeypatch.context() as patch:
             patch.setattr(
@@ -116,7 +160,7 @@ class TestCtrlC:
     def test_prints_no_scores(self, stopped, capsys):
         assert "MSE" not in capsys.readouterr().out
 
-    def test_prints_how_to_go_on(self, quick, monkeypatch, capsys):
+    def test_prints_how_to_go_on(self, small, monkeypatch, capsys):
         monkeypatch.setattr(
             experiment._Progress, "step", lambda self, done: done == 2 and signal.raise_signal(signal.SIGINT)
         )

@@ -7,15 +7,29 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 import torch
 from torch import nn
 
-from aecore import experiment, journal, losses, runs
+from aecore import config, experiment, journal, losses, metrics, runs
 from aecore.data import Splits
 from aecore.experiment import fit
-from aecore.models import Autoencoder, ConvAutoencoder, DenseAutoencoder, LinearAutoencoder, init_weights
+from aecore.models import (
+    Autoencoder,
+    ConvAutoencoder,
+    DenseAutoencoder,
+    LinearAutoencoder,
+    StridedConvAutoencoder,
+    init_weights,
+)
+from aecore.models.frozen import Frozen
+from aecore.objectives import Classification, Distillation, Reconstruction
+from aecore.runs import WeightsNotPublished, store
 from aecore.training import Checkpoints, Plan, TrainingDiverged
 
 PLAN = Plan(epochs=2, batch_size=10)
@@ -31,6 +45,19 @@ def state(model):
 
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def names(folder):
+    """The files of a folder that are not hidden; `.lock` is what processes lock."""
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+
+
+def published(run, weights=False, **changes):
+    """Publish a stored run, maybe with other facts, and remove one's own, as a reader has it."""
+    found = store.record(run.name, run.fingerprint)
+    found.facts.update(changes)
+    store.publish(run.name[:2], [found], [run.name] if weights else [], {})
+    shutil.rmtree(config.runs_root())
 
 
 @pytest.fixture
@@ -180,13 +207,12 @@ def test_without_a_name_nothing_is_stored(splits):
 
 def test_a_stored_run_is_two_files(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
-    folder = runs.own_folder("00-a", run.fingerprint)
-    assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+    assert names(runs.own_folder("00-a", run.fingerprint)) == ["run.json", "weights.safetensors"]
 
 
 def test_a_run_is_noted_in_the_journal(splits):
     run = fit(linear(), splits, PLAN, name="00-a")
-    assert [fact["fingerprint"] for fact in journal.entries()] == [run.fingerprint]
+    assert [(fact["fingerprint"], fact["other_data"]) for fact in journal.entries()] == [(run.fingerprint, False)]
 
 
 @pytest.fixture
@@ -194,14 +220,19 @@ def numbers_published(splits):
     """A run whose numbers were published without its weights, as a reader without runs of their own has it."""
     run = fit(linear(), splits, PLAN, name="00-a")
     scores = run.score(splits.test)
-    runs.publish("00-a", run.fingerprint, weights=False)
-    shutil.rmtree(config.runs_root())
+    published(run)
+    journal.begin()
     return scores
 
 
-def test_numbers_only_takes_a_published_run_without_weights(splits, numbers_published):
+def test_without_weights_a_published_run_that_has_none_is_taken(splits, numbers_published):
     assert fit(linear(), splits, PLAN, name="00-a", weights=False).score(splits.test).mse == numbers_published.mse
     assert not config.runs_root().exists()
+
+
+def test_a_published_run_with_another_plan_is_named(splits, numbers_published, caplog):
+    fit(linear(), splits, PLAN.replace(lr=1e-4), name="00-a", weights=False)
+    assert caplog.messages.count("00-a is published, but for another plan") == 1
 
 
 def test_whoever_needs_the_weights_trains(splits, numbers_published):
@@ -210,13 +241,36 @@ def test_whoever_needs_the_weights_trains(splits, numbers_published):
 
 
 class TestProfiles:
-    def test_quick_cuts_the_epochs(self, splits, monkeypatch):
+    @pytest.fixture
+    def quick(self, monkeypatch):
         monkeypatch.setenv("AECORE_PROFILE", "quick")
-        assert len(fit(linear(), splits, Plan(epochs=5)).history) == experiment.QUICK_EPOCHS < 5
 
-    def test_quick_trains_no_more_than_the_plan_says(self, splits, monkeypatch):
-        monkeypatch.setenv("AECORE_PROFILE", "quick")
-        assert len(fit(linear(), splits, Plan(epochs=1)).history) == 1
+    def test_quick_trains_two_steps(self, splits, quick, steps):
+        assert len(fit(linear(), splits, Plan(epochs=5, batch_size=4)).history) == 1
+        assert steps == [1, 2]
+
+    def test_quick_trains_on_32_images_at_a_time(self, noise, quick):
+        seen = []
+        model = linear()
+        model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+        fit(model, Splits(noise(100, 1, 4, 4), noise(50, 1, 4, 4), noise(8, 1, 4, 4)), Plan(batch_size=64))
+        assert seen == [32, 32, 32]  # two steps and validation
+
+    def test_quick_computes_in_float32(self, splits, quick):
+        assert fit(linear(), splits, Plan(precision="bfloat16")).history.precision == "float32"
+
+    def test_quick_stores_nothing(self, splits, quick, trainings):
+        for _ in range(2):
+            fit(linear(), splits, PLAN, name="00-a")
+        assert (len(trainings), config.runs_root().exists()) == (2, False)
+
+    def test_quick_looks_for_nothing(self, splits, numbers_published, quick, trainings):
+        fit(linear(), splits, PLAN, name="00-a", weights=False)
+        assert trainings
+
+    def test_a_run_of_quick_is_noted_for_the_page(self, splits, quick):
+        fit(linear(), splits, PLAN, name="00-a")
+        assert [fact["name"] for fact in journal.entries()] == ["00-a"]
 
     def test_full_trains_as_many_as_the_plan_says(self, splits):
         assert len(fit(linear(), splits, Plan(epochs=5)).history) == 5
@@ -241,15 +295,100 @@ class TestRefuses:
         with pytest.raises(ValueError, match="plan: a patience needs validation images"):
             fit(linear(), Splits(splits.train, splits.valid[:0], splits.test), PLAN.replace(patience=1))
 
-    def test_an_unknown_start(self, splits):
-        with pytest.raises(ValueError, match="start: wanted 'seed' or 'given', got 'warm'"):
-            fit(linear(), splits, PLAN, start="warm")
+    @pytest.mark.parametrize("start", ["warm", 5, ["model"], {"encoder": "02-conv"}, True], ids=repr)
+    def test_an_unknown_start(self, splits, start):
+        with pytest.raises(TypeError, match=r"init_from: wanted a run, runs by part {'encoder': run}, or 'model', got"):
+            fit(linear(), splits, PLAN, init_from=start)
+
+    def test_one_part_of_the_data(self, splits):
+        with pytest.raises(TypeError, match="data: wanted Splits, got Images; fit wants all three parts, as load"):
+            fit(linear(), splits.train, PLAN)
+
+    @pytest.mark.parametrize("plan", [{"epochs": 5}, 5, Plan, "quick"], ids=repr)
+    def test_a_plan_that_is_none(self, splits, plan):
+        with pytest.raises(TypeError, match=r"plan: wanted a Plan, such as ae.Plan\(epochs=5\), got "):
+            fit(linear(), splits, plan)
+
+    @pytest.mark.parametrize("model", [LinearAutoencoder, None, "linear", lambda x: x], ids=repr)
+    def test_a_model_that_is_none(self, splits, model):
+        with pytest.raises(TypeError, match=r"model: wanted a torch.nn.Module, got "):
+            fit(model, splits, PLAN)
+
+    def test_a_metric_as_a_loss(self, splits):
+        with pytest.raises(ValueError, match=r"loss: wanted mse\(x, x_hat\) .* tensor of shape \(10,\); take its mean"):
+            fit(linear(), splits, PLAN, loss=metrics.mse)
+
+    @pytest.mark.parametrize(("value", "found"), [(0.5, "float"), (None, "NoneType"), ([1], "list")])
+    def test_a_loss_that_returns_no_tensor(self, splits, value, found):
+        def mine(x, x_hat):
+            return value
+
+        with pytest.raises(ValueError, match=rf"loss: wanted mine\(x, x_hat\) to return one number .* got {found}"):
+            fit(linear(), splits, PLAN, loss=mine)
+
+    def test_bce_with_a_model_that_gives_no_probabilities(self, splits):
+        with pytest.raises(ValueError, match=r"loss: 'bce' wants .* End its decoder with nn.Sigmoid\(\)"):
+            fit(linear(), splits, PLAN, loss="bce")
+
+    def test_a_loss_and_an_objective(self, splits):
+        with pytest.raises(ValueError, match="loss: it is short for .* give one of the two"):
+            fit(linear(), splits, PLAN, loss="mse", objective=Reconstruction())
+
+    @pytest.mark.parametrize("objective", [losses.mse, "mse", Reconstruction], ids=repr)
+    def test_an_objective_that_is_none(self, splits, objective):
+        with pytest.raises(TypeError, match="objective: wanted one of aecore.objectives, such as Classification"):
+            fit(linear(), splits, PLAN, objective=objective)
+
+    @pytest.mark.parametrize("loss", [Classification(), nn.MSELoss()], ids=repr)
+    def test_an_objective_or_a_module_as_a_loss(self, splits, loss):
+        with pytest.raises(ValueError, match="loss: wanted a name or a function, got "):
+            fit(linear(), splits, PLAN, loss=loss)
+
+    def test_labels_that_are_not_there(self, splits):
+        with pytest.raises(ValueError, match="labels"):
+            fit(linear(), splits, PLAN, objective=Classification())
+
+    def test_validation_images_of_another_shape(self, splits, noise):
+        """They were found after the first epoch."""
+        data = Splits(splits.train, noise(8, 1, 8, 8), splits.test)
+        with pytest.raises(ValueError, match=r"validation images of shape \(1, 8, 8\) are not like .* \(1, 4, 4\)"):
+            fit(linear(), data, PLAN)
+
+    def test_reconstructions_of_another_shape(self, splits):
+        """torch repeats what it can, and the loss falls."""
+        model = nn.Sequential(nn.Conv2d(1, 3, 1))
+        with pytest.raises(ValueError, match=r"loss: wanted .* shape \(10, 1, 4, 4\), the model gave \(10, 3, 4, 4\)"):
+            fit(model, splits, PLAN)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+    def test_weights_in_another_precision(self, splits, dtype):
+        with pytest.raises(ValueError, match=rf"model: wanted weights in float32, got 'encoder.1.weight' in {dtype}"):
+            fit(linear().to(dtype), splits, PLAN)
+
+    def test_weights_without_a_shape(self, splits):
+        with pytest.raises(ValueError, match="model: '1.weight' has no shape yet; send one batch through the model"):
+            fit(nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.Unflatten(1, (1, 4, 4))), splits, PLAN)
+
+    def test_a_model_that_writes_into_its_images(self, splits):
+        model = nn.Sequential(nn.Threshold(0.5, 0, inplace=True), nn.Conv2d(1, 1, 1))
+        with pytest.raises(ValueError, match="it writes into the images that it is given"):
+            fit(model, splits, PLAN)
+
+    @pytest.mark.parametrize("size", [0, 2**70, "4"])
+    def test_a_crop_that_does_not_fit(self, splits, size):
+        with pytest.raises(ValueError, match="crop"):
+            fit(linear(), splits, PLAN.replace(crop=size))
+
+    @pytest.mark.parametrize("seed", [2**63, 0.5, "0"])
+    def test_a_seed_beyond_64_bits(self, splits, seed):
+        with pytest.raises(ValueError, match="seed: wanted a whole number of 64 bits, got"):
+            fit(linear(), splits, PLAN.replace(seed=seed))
 
     def test_an_unknown_loss(self, splits):
         with pytest.raises(ValueError, match="loss: unknown name 'msse'. Did you mean 'mse'"):
             fit(linear(), splits, PLAN, loss="msse")
 
-    @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "..", "a b", "/tmp/a"])
+    @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "..", "a b", "/tmp/a", 5, True, b"a", ["a"]], ids=repr)
     def test_a_name_that_is_no_folder_name(self, splits, name):
         with pytest.raises(ValueError, match="name: wanted letters, digits"):
             fit(linear(), splits, PLAN, name=name)
@@ -257,8 +396,8 @@ class TestRefuses:
     def test_before_any_weight_is_drawn(self, splits):
         model = linear()
         before = state(model)
-        with pytest.raises(ValueError, match="start: wanted"):
-            fit(model, splits, PLAN, start="warm")
+        with pytest.raises(TypeError, match="init_from: wanted"):
+            fit(model, splits, PLAN, init_from="warm")
         assert equal(state(model), before)
 
 
@@ -309,7 +448,7 @@ class TestStoreThatFails:
 
     def test_a_disk_full_after_training_leaves_no_half_file(self, splits, full_disk):
         run = fit(linear(), splits, PLAN, name="00-a")
-        assert list(runs.own_folder("00-a", run.fingerprint).iterdir()) == []
+        assert [path.name for path in runs.own_folder("00-a", run.fingerprint).iterdir()] == [".lock"]
 
 
 def flip(place):
@@ -328,7 +467,7 @@ def change_a_digit(name):
 
     def damage(path):
         text = path.read_text()
-        number = re.search(rf'"{name}": \[?\s*\d*\.?(\d)', text)
+        number = re.search(rf'"{name}": (?:{{\s*"loss": )?\[?\s*\d*\.?(\d)', text)
         changed = text[: number.start(1)] + str((int(number[1]) + 1) % 10) + text[number.end(1) :]
         assert changed != text
         path.write_text(changed)
@@ -379,7 +518,7 @@ class TestDamagedRun:
             fit(linear(), splits, PLAN, name="00-a")
         assert len(trainings) == 1
 
-    @pytest.mark.parametrize("name", ["train_loss", "valid_loss", "seconds", "lr", "epochs"])
+    @pytest.mark.parametrize("name", ["train", "valid", "seconds", "lr", "epochs"])
     def test_one_changed_digit_is_found(self, splits, trainings, name):
         run = fit(linear(), splits, PLAN, name="00-a")
         change_a_digit(name)(runs.own_folder("00-a", run.fingerprint) / "run.json")
@@ -404,7 +543,7 @@ class TestDivergence:
     def test_stores_no_run(self, splits):
         with pytest.raises(TrainingDiverged):
             fit(linear(), splits, Plan(epochs=3, lr=1e30), name="00-a")
-        assert not list(config.runs_root().rglob("*.*"))
+        assert not [path for path in config.runs_root().rglob("*.*") if path.name != ".lock"]
 
 
 def test_a_run_says_what_it_was_trained_on(splits):
@@ -483,7 +622,7 @@ class TestInterrupted:
         assert repr(run) == "Run 00-a: interrupted after 1 of 2 epochs"
 
     def test_it_is_not_stored_as_a_finished_one(self, run, folder):
-        assert [path.name for path in folder.iterdir()] == ["checkpoints"]
+        assert names(folder) == ["checkpoints"]
 
     def test_it_is_not_noted_for_the_page(self, run):
         assert journal.entries() == []
@@ -513,7 +652,7 @@ class TestInterrupted:
 
     def test_in_the_end_no_checkpoint_is_left(self, run, folder, splits):
         fit(linear(), splits, PLAN, name="00-a")
-        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+        assert names(folder) == ["run.json", "weights.safetensors"]
 
     def test_twice_in_one_training_it_ends_the_same(self, run, stopped, splits):
         stopped(5, linear(), splits, PLAN, name="00-a")
@@ -524,10 +663,20 @@ class TestInterrupted:
         fit(linear(), splits, PLAN.replace(seed=1), name="00-a")
         assert steps[0] == 1
 
-    def test_retrain_begins_at_the_beginning(self, run, splits, steps, monkeypatch):
-        monkeypatch.setenv("AECORE_RETRAIN", "1")
+    def test_under_retrain_the_same_call_goes_on_as_well(self, stopped, splits, steps, monkeypatch):
+        """It promised to, and began anew. The run is there from before; the checkpoint is newer."""
         fit(linear(), splits, PLAN, name="00-a")
-        assert steps == [1, 2, 3, 4, 5, 6]
+        monkeypatch.setenv("AECORE_RETRAIN", "1")
+        stopped(4, linear(), splits, PLAN, name="00-a")
+        steps.clear()
+        again, twin = fit(linear(), splits, PLAN, name="00-a"), fit(linear(), splits, PLAN)
+        assert (steps[:2], equal(state(again.model), state(twin.model))) == ([5, 6], True)
+
+    def test_under_retrain_one_that_was_not_interrupted_begins_at_its_beginning(self, splits, steps, monkeypatch):
+        monkeypatch.setenv("AECORE_RETRAIN", "1")
+        for _ in range(2):
+            fit(linear(), splits, PLAN, name="00-a")
+        assert steps == 2 * [1, 2, 3, 4, 5, 6]
 
     def test_with_a_patience_the_model_is_in_its_best_state(self, stopped, splits):
         """Best after epoch 1, and over after epoch 3 if nothing stops it; step 10 is the first of epoch 3."""
@@ -563,7 +712,7 @@ class TestInterrupted:
     def test_sigterm_is_passed_on_when_the_state_is_kept(self, stopped, splits):
         """Whoever sent it expects the process to end, and the process may have a handler of its own for that."""
         seen, before = [], signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, lambda number, frame: seen.append(list(config.runs_root().rglob("*.safetensors"))))
+        signal.signal(signal.SIGTERM, lambda *by: seen.append(list(config.runs_root().rglob("*.safetensors"))))
         try:
             stopped(4, linear(), splits, PLAN, name="00-a", by=signal.SIGTERM)
         finally:
@@ -577,6 +726,42 @@ class TestInterrupted:
         again, twin = fit(linear(), splits, PLAN, name="00-a"), fit(linear(), splits, PLAN)
         assert equal(state(again.model), state(twin.model))
         assert f"00-a: the checkpoint {path} is damaged" in caplog.text
+
+
+class TestBatchNorm:
+    """24 images in batches of 23 leave one."""
+
+    PLAN = Plan(epochs=1, batch_size=23)
+
+    def test_a_last_batch_of_one_vector_is_found_before_training(self, splits, trainings):
+        model = DenseAutoencoder((1, 4, 4), 3, hidden=(8,), batch_norm=True)
+        with pytest.raises(ValueError, match="plan: with batch_size=23 the last batch of 24 images holds 1 image,"):
+            fit(model, splits, self.PLAN)
+        assert not trainings
+
+    def test_of_two_it_trains(self, splits):
+        model = DenseAutoencoder((1, 4, 4), 3, hidden=(8,), batch_norm=True)
+        assert len(fit(model, splits, self.PLAN.replace(batch_size=22)).history) == 1
+
+    def test_over_the_places_of_one_image_it_trains(self, splits):
+        model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1))
+        assert len(fit(model, splits, self.PLAN).history) == 1
+
+    def test_that_is_frozen_trains(self, splits):
+        """It stays in evaluation, where one image will do."""
+        model = DenseAutoencoder((1, 4, 4), 3, hidden=(8,), batch_norm=True)
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm1d):
+                layer.requires_grad_(False)
+        assert len(fit(model, splits, self.PLAN).history) == 1
+
+    def test_under_quick_the_batches_that_it_makes_count(self, noise, monkeypatch):
+        """33 images in one batch; quick makes one of 32, and one is left."""
+        monkeypatch.setenv("AECORE_PROFILE", "quick")
+        model = StridedConvAutoencoder((1, 4, 4), 3, batch_norm=True)
+        data = Splits(noise(33, 1, 4, 4), noise(8, 1, 4, 4), noise(8, 1, 4, 4))
+        with pytest.raises(ValueError, match="plan: with batch_size=32 the last batch of 33 images holds 1 image"):
+            fit(model, data, Plan(batch_size=33))
 
 
 class TestCheckpointSeconds:
@@ -608,7 +793,9 @@ class TestKilledAtTheVeryEnd:
             patch.setattr(Checkpoints, "clear", lambda self: None)
             run = fit(linear(), splits, PLAN, name="00-a")
         folder = runs.own_folder("00-a", run.fingerprint)
-        (folder / ".run.json.abc.part").write_text("half")
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        (folder / f".run.json.{process.pid}.abc.part").write_text("half")
         assert (folder / "checkpoints").is_dir()
         return folder
 
@@ -618,7 +805,13 @@ class TestKilledAtTheVeryEnd:
 
     def test_the_next_call_removes_what_was_left(self, folder, splits):
         fit(linear(), splits, PLAN, name="00-a")
-        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
+        assert sorted(path.name for path in folder.iterdir()) == [".lock", "run.json", "weights.safetensors"]
+
+    def test_the_next_call_leaves_what_a_training_needs_that_is_under_way(self, folder, splits):
+        """One that trains the stored run anew, with AECORE_RETRAIN."""
+        with store.training_lock(folder, "00-a"):
+            fit(linear(), splits, PLAN, name="00-a")
+        assert (folder / "checkpoints").is_dir()
 
 
 class TestSizes:
@@ -683,3 +876,302 @@ def test_a_run_with_frozen_weights_is_not_taken_for_one_without(splits, training
         model.encoder.requires_grad_(not frozen)
         fit(model, splits, PLAN, name="00-a", init_from="model")
     assert len(trainings) == 2
+
+
+class TestInitFrom:
+    """A training that starts from the weights of an earlier run, in whole or in part."""
+
+    STILL = Plan(epochs=1, lr=1e-30)  # a rate at which nothing moves
+
+    @pytest.fixture
+    def first(self, splits):
+        return fit(linear(), splits, PLAN, name="00-first")
+
+    def test_a_run_gives_all_its_weights(self, splits, first):
+        assert equal(state(fit(linear(), splits, self.STILL, init_from=first).model), state(first.model))
+
+    def test_a_part_of_a_run_gives_its_own_and_the_seed_the_others(self, splits, first):
+        model, wanted = linear(), linear()
+        fit(model, splits, self.STILL, init_from={"encoder": first})
+        init_weights(wanted, 0)
+        assert equal(state(model.encoder), state(first.model.encoder))
+        assert torch.equal(model.decoder[0].weight, wanted.decoder[0].weight)  # the offsets begin at 0 and move
+
+    def test_parts_may_come_from_several_runs(self, splits, first):
+        second, model = fit(linear(), splits, PLAN.replace(seed=1)), linear()
+        fit(model, splits, self.STILL, init_from={"encoder": first, "decoder": second})
+        assert equal(state(model.encoder), state(first.model.encoder))
+        assert equal(state(model.decoder), state(second.model.decoder))
+
+    def test_a_run_of_a_smaller_network_may_fill_a_part(self, splits, first):
+        larger = nn.ModuleDict({"inner": linear()})
+        larger.forward = lambda x: larger["inner"](x)
+        fit(larger, splits, self.STILL, init_from={"inner": first})
+        assert equal(state(larger["inner"]), state(first.model))
+
+    def test_the_runs_own_model_can_be_trained_on_from_its_own_part(self, splits, first):
+        """Its weights are drawn anew before the part is filled, and were those that filled it."""
+        encoder = state(first.model.encoder)
+        fit(first.model, splits, self.STILL, init_from={"encoder": first})
+        assert equal(state(first.model.encoder), encoder)
+
+    def test_the_source_keeps_its_weights(self, splits, first):
+        before = state(first.model)
+        fit(linear(), splits, PLAN.replace(lr=0.1), init_from=first)
+        assert equal(state(first.model), before)
+
+    def test_a_part_that_is_not_there_is_named_with_those_that_are(self, splits, first):
+        with pytest.raises(ValueError, match="init_from: the model has no part 'encodr'; its parts are 'encoder', "):
+            fit(linear(), splits, PLAN, init_from={"encodr": first})
+
+    @pytest.mark.parametrize(("part", "whose"), [("", "it"), ("encoder", "its part 'encoder'")])
+    def test_weights_that_do_not_fit_are_named_with_their_run(self, splits, first, part, whose):
+        with pytest.raises(ValueError, match=f"init_from: the weights of run '00-first' do not fit {whose}: "):
+            fit(linear(5), splits, PLAN, init_from={part: first})
+
+    def test_a_run_that_was_interrupted_is_refused(self, splits, stopped):
+        """Its fingerprint is that of the whole training, its weights are not."""
+        half = stopped(4, linear(), splits, PLAN, name="00-half")
+        with pytest.raises(ValueError, match="init_from: run '00-half' was interrupted; call its fit again to its end"):
+            fit(linear(), splits, PLAN, init_from=half)
+
+    def test_a_run_whose_model_was_trained_again_is_refused(self, splits, first):
+        fit(first.model, splits, PLAN.replace(seed=1))
+        with pytest.raises(ValueError, match="init_from: the model of run '00-first' was trained again since"):
+            fit(linear(), splits, PLAN, init_from=first)
+
+    def test_runs_from_other_sources_are_not_taken_for_each_other(self, splits, first, trainings):
+        second = fit(linear(), splits, PLAN.replace(seed=1))
+        for start in (first, second, {"encoder": first}, {"encoder": second}, None):
+            fit(linear(), splits, PLAN, name="00-a", init_from=start)
+        assert len(trainings) == 1 + 5
+
+    def test_the_same_source_is_known_again(self, splits, first, trainings):
+        for _ in range(2):
+            again = fit(linear(), splits, PLAN, name="00-first")
+            fit(linear(), splits, PLAN, name="00-a", init_from=again)
+        assert len(trainings) == 1
+
+    @pytest.fixture
+    def phases(self, splits, first):
+        """Two published phases: the numbers of the first, and the weights of the second."""
+        second = fit(linear(), splits, PLAN, name="00-second", init_from=first)
+        records = [store.record(run.name, run.fingerprint) for run in (first, second)]
+        store.publish("00", records, ["00-second"], {})
+        shutil.rmtree(config.runs_root())
+        return fit(linear(), splits, PLAN, name="00-first", weights=False), second
+
+    def test_the_second_phase_is_found_without_the_weights_of_the_first(self, splits, phases, trainings):
+        source, wanted = phases
+        found = fit(linear(), splits, PLAN, name="00-second", init_from=source)
+        assert not trainings
+        # float16 has 11 digits of the binary system
+        assert torch.allclose(found.model.decoder[0].weight, wanted.model.decoder[0].weight, rtol=2**-11)
+
+    def test_another_second_phase_says_that_it_needs_them(self, splits, phases):
+        with pytest.raises(WeightsNotPublished, match="the weights of '00-first' are not part of the book"):
+            fit(linear(), splits, PLAN.replace(lr=1e-4), name="00-second", init_from=phases[0])
+
+    def test_a_training_with_a_frozen_network_is_found_without_its_weights(self, splits, first, trainings):
+        def student(teacher):
+            objective = Distillation(Frozen(teacher), weight=1.0)
+            return fit(linear(), splits, PLAN, name="00-student", objective=objective)
+
+        records = [store.record(run.name, run.fingerprint) for run in (first, student(first))]
+        store.publish("00", records, ["00-student"], {})
+        shutil.rmtree(config.runs_root())
+        trainings.clear()
+        student(fit(linear(), splits, PLAN, name="00-first", weights=False))
+        assert not trainings
+
+
+class TestOtherData:
+    """The page was made from other images than the reader has, and from nothing else that differs."""
+
+    @pytest.fixture
+    def own(self, noise):
+        """The reader's images: as many names, other pixels."""
+        return Splits(*(noise(count, 1, 4, 4, seed=seed) for count, seed in ((30, 7), (8, 8), (8, 9))))
+
+    @pytest.fixture
+    def page(self, splits):
+        """What the page found on its own images, published without weights."""
+        run = fit(linear(), splits, PLAN, name="00-a")
+        scores = run.score(splits.test)
+        published(run)
+        journal.begin()
+        return scores
+
+    def test_the_published_run_is_taken(self, own, page, trainings):
+        run = fit(linear(), own, PLAN, name="00-a", weights=False)
+        assert (run.other_data, trainings) == (True, [])
+
+    def test_one_line_says_so(self, own, page, caplog):
+        fit(linear(), own, PLAN, name="00-a", weights=False)
+        (line,) = caplog.messages
+        assert line.startswith("loaded 00-a: trained 20")
+        assert line.endswith("(the page's own data, not yours; AECORE_RETRAIN=1 trains on yours)")
+
+    def test_it_is_noted_for_the_page(self, own, page):
+        fit(linear(), own, PLAN, name="00-a", weights=False)
+        assert [fact["other_data"] for fact in journal.entries()] == [True]
+        assert "1 training run on the page's own data, not on these," in repr(journal.provenance())
+
+    def test_its_scores_are_the_pages_own(self, own, page):
+        assert repr(fit(linear(), own, PLAN, name="00-a", weights=False).score(own.test)) == repr(page)
+
+    def test_a_claim_about_them_warns_instead_of_stopping(self, own, page, caplog):
+        run = fit(linear(), own, PLAN, name="00-a", weights=False)
+        journal.claim("MSE", run.score(own.test).mse, 1, 2)
+        assert "the text says between 1 and 2, which was measured on other data than yours" in caplog.messages[-1]
+
+    def test_with_its_weights_it_comes_with_a_model(self, own, splits, trainings):
+        published(fit(linear(), splits, PLAN, name="00-a"), weights=True)
+        run = fit(linear(), own, PLAN, name="00-a")
+        assert (run.other_data, len(trainings), isinstance(run.model, LinearAutoencoder)) == (True, 1, True)
+
+    def test_whoever_needs_weights_that_are_not_there_trains(self, own, page, trainings):
+        run = fit(linear(), own, PLAN, name="00-a")
+        assert (run.other_data, len(trainings)) == (False, 1)
+
+    def test_retrain_trains_on_ones_own(self, own, page, trainings, monkeypatch):
+        monkeypatch.setenv("AECORE_RETRAIN", "1")
+        run = fit(linear(), own, PLAN, name="00-a", weights=False)
+        assert (run.other_data, run.data["count"], len(trainings)) == (False, 30, 1)
+
+    def test_what_was_trained_on_ones_own_is_found_from_then_on(self, own, page, trainings, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setenv("AECORE_RETRAIN", "1")
+            fit(linear(), own, PLAN, name="00-a", weights=False)
+        run = fit(linear(), own, PLAN, name="00-a", weights=False)
+        assert (run.other_data, len(trainings)) == (False, 1)
+
+    def test_whoever_publishes_trains_on_their_own(self, own, page, trainings, monkeypatch, tmp_path):
+        monkeypatch.setenv("AECORE_JOURNAL", str(tmp_path / "journal"))
+        run = fit(linear(), own, PLAN, name="00-a", weights=False)
+        assert (run.other_data, len(trainings)) == (False, 1)
+
+    @pytest.mark.parametrize(("plan", "loss"), [(PLAN.replace(lr=1e-4), "mse"), (PLAN, "mae")], ids=["plan", "loss"])
+    def test_where_something_else_differs_as_well_it_is_named_and_trained(
+        self, own, page, trainings, plan, loss, caplog
+    ):
+        run = fit(linear(), own, plan, loss=loss, name="00-a", weights=False)
+        assert (run.other_data, len(trainings)) == (False, 1)
+        assert " is published, but for another " in caplog.text
+        assert " and other data" in caplog.text
+
+    def test_phases_and_their_source_are_taken_together(self, own, splits, trainings):
+        first = fit(linear(), splits, PLAN, name="00-first")
+        second = fit(linear(), splits, PLAN, name="00-second", init_from=first)
+        store.publish("00", [store.record(run.name, run.fingerprint) for run in (first, second)], [], {})
+        shutil.rmtree(config.runs_root())
+        trainings.clear()
+        first = fit(linear(), own, PLAN, name="00-first", weights=False)
+        second = fit(linear(), own, PLAN, name="00-second", init_from=first, weights=False)
+        assert (first.other_data, second.other_data, trainings) == (True, True, [])
+
+
+class TestDamagedPublishedRun:
+    """`fit` goes on without it, and never raises."""
+
+    @pytest.mark.parametrize("file", ["runs.jsonl", "arrays.npz", "page.json"])
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_without_weights(self, splits, file, damage, caplog):
+        run = fit(linear(), splits, PLAN, name="00-a")
+        run.measure(pictures, splits.test)
+        published(run)
+        DAMAGE[damage](store.PUBLISHED / "00" / file)
+        again = fit(linear(), splits, PLAN, name="00-a", weights=False)
+        assert torch.equal(again.measure(pictures, splits.test), run.measure(pictures, splits.test))
+
+    @pytest.mark.parametrize("file", ["runs.jsonl", "arrays.npz", "weights/00-a.safetensors"])
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_with_weights(self, splits, file, damage, caplog):
+        run = fit(linear(), splits, PLAN, name="00-a")
+        run.measure(pictures, splits.test)
+        published(run, weights=True)
+        DAMAGE[damage](store.PUBLISHED / "00" / file)
+        again = fit(linear(), splits, PLAN, name="00-a")
+        # Trained again to the same weights, or loaded in float16.
+        assert torch.allclose(again.model.decoder[0].weight, run.model.decoder[0].weight, rtol=2**-11)
+
+
+def pictures(model, images):
+    return (model(images.floats()) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+import torch
+from aecore import config, experiment
+from aecore.data import Images, Splits
+from aecore.experiment import fit
+from aecore.models import LinearAutoencoder
+from aecore.training import Plan
+
+here, other, pause = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+generator = torch.Generator().manual_seed(0)
+images = Images(torch.randint(0, 256, (24, 1, 4, 4), dtype=torch.uint8, generator=generator), name="noise")
+step = experiment._Progress.step
+def slow(self, done):
+    time.sleep(pause)
+    step(self, done)
+experiment._Progress.step = slow
+config.speak()
+here.touch()
+while not other.exists():
+    time.sleep(0.01)
+run = fit(LinearAutoencoder((1, 4, 4), 3), Splits(images, images, images), Plan(epochs=2, batch_size=10), name="00-a")
+print(torch.cat([weight.flatten() for weight in run.model.parameters()]).sum().item())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no locks that a killed process gives back")
+class TestAtOnce:
+    """Two processes train the run of one name at the same time."""
+
+    @pytest.fixture
+    def child(self, tmp_path):
+        """Start a process: `child("one", after="other", pause=0.1)` waits for the file `other`; steps take a while."""
+        started = []
+
+        def start(name, after, pause):
+            command = [sys.executable, "-c", CHILD, str(tmp_path / name), str(tmp_path / after), str(pause)]
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            return started[-1]
+
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+
+    @pytest.fixture
+    def same(self, noise):
+        """What the child trains on."""
+        images = noise(24, 1, 4, 4)
+        return Splits(images, images, images)
+
+    def test_one_trains_and_the_other_waits_and_loads(self, child):
+        processes = [child("one", "other", 0.3), child("other", "one", 0.3)]
+        told = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], told
+        trained, loaded = sorted((out.splitlines() for out, _ in told), key=len)
+        assert [line.split(":")[0] for line in trained[:-1]] == ["trained 00-a"]
+        assert loaded[0] == "00-a: another process trains this run; waiting for it"
+        assert [line.split(":")[0] for line in loaded[1:-1]] == ["loaded 00-a"]
+        assert trained[-1] == loaded[-1]  # the sum of the weights
+        (folder,) = config.runs_root().iterdir()
+        assert names(folder) == ["run.json", "weights.safetensors"]
+
+    def test_the_other_goes_on_from_the_checkpoint_of_one_that_is_killed(self, child, same, steps, monkeypatch):
+        monkeypatch.setenv("AECORE_CHECKPOINT_SECONDS", "0")
+        process = child("one", "one", 0.5)
+        while not list(config.runs_root().rglob("*.safetensors")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        threading.Timer(0.3, process.kill).start()
+        run, twin = fit(linear(), same, PLAN, name="00-a"), linear()
+        assert steps[0] > 1
+        fit(twin, same, PLAN)
+        assert equal(state(run.model), state(twin))

@@ -19,9 +19,9 @@ def model():
 @pytest.fixture
 def run(model):
     return runs.Run(
-        name="00-a", fingerprint="f" * 64, model=model, plan=Plan(), loss="mse",
-        history=History([0.5, 0.25], [0.4, 0.2], [1.0, 1.0]), data={}, date="2026-11-22", seconds=1.0, machine="CPU",
-        versions={},
+        name="00-a", fingerprint="f" * 64, model=model, plan=Plan(), objective="mse",
+        history=History({"loss": [0.5, 0.25]}, {"loss": [0.4, 0.2]}, [1.0, 1.0]), data={}, date="2026-11-22",
+        seconds=1.0, machine="CPU", versions={},
     )  # fmt: skip
 
 
@@ -54,10 +54,34 @@ class TestShow:
         with pytest.raises(ValueError, match="titles: wanted 2, one for each image, got 1"):
             plots.show(torch.rand(2, 1, 4, 4), ["one"])
 
-    @pytest.mark.parametrize("shape", [(0, 1, 4, 4), (4, 4), (1, 4, 4)])
+    @pytest.mark.parametrize("shape", [(0, 1, 4, 4), (4, 4), (1, 4, 4), (2, 2, 4, 4), (2, 4, 4, 3)])
     def test_refuses_what_is_no_batch_of_images(self, shape):
-        with pytest.raises(ValueError, match=r"images: wanted one or more, shape \(N, C, H, W\), got"):
+        words = r"images: wanted one or more, shape \(N, C, H, W\), of 1 or 3 channels, got"
+        with pytest.raises(ValueError, match=words):
             plots.show(torch.rand(*shape))
+
+    def test_takes_images_as_they_are_loaded(self, noise):
+        images = noise(2, 1, 4, 4)
+        pixels = plots.show(images).axes[1].images[0].get_array()
+        assert pixels.tolist() == images.floats()[1, 0].tolist()
+
+    def test_refuses_bytes_that_would_all_be_white(self, noise):
+        with pytest.raises(ValueError, match="images: wanted floats in .*, got torch.uint8; for bytes divide by 255"):
+            plots.show(noise(2, 1, 4, 4).pixels)
+
+    @pytest.mark.parametrize("what", [np.zeros((2, 1, 4, 4)), [torch.zeros(1, 4, 4)], None], ids=type)
+    def test_refuses_what_is_no_tensor(self, what):
+        with pytest.raises(TypeError, match=r"images: wanted Images or a tensor \(N, C, H, W\), got "):
+            plots.show(what)
+
+    def test_refuses_one_title_for_all(self):
+        with pytest.raises(ValueError, match="titles: wanted 2, one for each image, got 'ab'"):
+            plots.show(torch.rand(2, 1, 4, 4), "ab")
+
+    @pytest.mark.parametrize("columns", [0, -1, 2.5, None])
+    def test_refuses_a_number_of_columns_that_is_none(self, columns):
+        with pytest.raises(ValueError, match=f"columns: wanted a whole number from 1, got {columns}"):
+            plots.show(torch.rand(2, 1, 4, 4), columns=columns)
 
     def test_takes_images_that_have_a_gradient(self):
         assert isinstance(plots.show(torch.rand(2, 1, 4, 4, requires_grad=True)), Figure)
@@ -91,7 +115,39 @@ class TestReconstructions:
         assert model.training
 
 
+    def test_refuses_a_list_of_models_with_the_way_out(self, model, noise):
+        with pytest.raises(TypeError, match=r"models: wanted a model or a run, or several by their name, .* got list"):
+            plots.reconstructions([model], noise(3, 1, 4, 4))
+
+    def test_refuses_three_parts_with_the_way_out(self, model, splits):
+        with pytest.raises(TypeError, match="images: wanted Images, got Splits; choose a part of it, such as .test"):
+            plots.reconstructions(model, splits)
+
+    @pytest.mark.parametrize("what", [None, "linear", {"mine": 3}, {}], ids=repr)
+    def test_refuses_what_is_no_model(self, what, noise):
+        with pytest.raises(TypeError, match="models?: wanted a model"):
+            plots.reconstructions(what, noise(3, 1, 4, 4))
+
+    @pytest.mark.parametrize("count", [0, -1, 2.5])
+    def test_refuses_a_count_that_is_none(self, count, model, noise):
+        with pytest.raises(ValueError, match=f"count: wanted a whole number from 1, got {count}"):
+            plots.reconstructions(model, noise(3, 1, 4, 4), count=count)
+
+
 class TestCurves:
+    def test_takes_one_run_by_its_name(self, run):
+        axis = plots.curves(run).axes[0]
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["00-a"]
+
+    def test_takes_one_run_without_a_name(self, run):
+        run.name = None
+        assert len(plots.curves(run).axes[0].lines) == 2
+
+    @pytest.mark.parametrize("what", [None, {}, [1], {"a": LinearAutoencoder}, "00-a"], ids=repr)
+    def test_refuses_what_are_no_runs(self, what):
+        with pytest.raises(TypeError, match=r"named: wanted a run, or several by their name, as {'mine': run}, got "):
+            plots.curves(what)
+
     def test_draws_two_lines_for_each_run(self, run):
         assert len(plots.curves({"a": run, "b": run}).axes[0].lines) == 4
 
@@ -127,6 +183,12 @@ class TestByCodeSize:
         assert [label.get_text() for label in axis.get_xticklabels()] == ["32", "64", "128"]
 
 
+    @pytest.mark.parametrize("what", [{}, {32: 0.1}, {"PCA": [0.1]}, [0.1], None], ids=repr)
+    def test_refuses_what_are_no_errors_by_size(self, what):
+        with pytest.raises(TypeError, match=r"named: wanted errors by code size for each name, as {'PCA': {32: "):
+            plots.by_code_size(what)
+
+
 class TestPatterns:
     def test_draws_a_row_for_each_name(self):
         assert len(drawn(plots.patterns({"a": torch.randn(3, 16), "b": torch.randn(3, 16)}, (1, 4, 4)))) == 6
@@ -145,6 +207,17 @@ class TestPatterns:
         assert isinstance(plots.patterns({"encoder": model.encoder[1].weight}, (1, 4, 4)), Figure)
 
 
+    @pytest.mark.parametrize("what", [{}, torch.zeros(3, 16), {"a": [[1.0] * 16]}, None], ids=type)
+    def test_refuses_what_are_no_named_tensors(self, what):
+        with pytest.raises(TypeError, match="vectors: wanted tensors by their name, as {'encoder': weight}, got "):
+            plots.patterns(what, (1, 4, 4))
+
+    @pytest.mark.parametrize(("vectors", "shape"), [((3, 15), (1, 4, 4)), ((16,), (1, 4, 4)), ((3, 48), (3, 4, 4))])
+    def test_refuses_vectors_of_another_length_with_their_name(self, vectors, shape):
+        with pytest.raises(ValueError, match=r"vectors: wanted shape \(count, \d+\) for .* one channel, .* as 'a'"):
+            plots.patterns({"a": torch.zeros(vectors)}, shape)
+
+
 class TestTable:
     @pytest.mark.parametrize(
         ("value", "shown"),
@@ -152,6 +225,8 @@ class TestTable:
             (50_992, "50,992"), (0.016831, "0.01683"), (0.1, "0.1000"), (25.987, "25.99"), (1234.6, "1,235"),
             (0, "0"), (0.0, "0"), (-0.25, "-0.2500"), (0.00012345, "0.000123"), (3e-9, "3.0e-09"),
             (float("inf"), "inf"), (float("nan"), "nan"), (True, "True"), ("conv", "conv"), (None, "None"),
+            (np.float32(0.25), "0.2500"), (np.int64(50_992), "50,992"), (torch.tensor(0.25), "0.2500"),
+            (torch.tensor(3), "3"), (np.bool_(True), "True"),
         ],
     )  # fmt: skip
     def test_a_cell_is_shown(self, value, shown):
@@ -166,3 +241,16 @@ class TestTable:
     def test_no_rows_are_refused(self):
         with pytest.raises(ValueError, match="rows: wanted at least one"):
             plots.table([])
+
+    @pytest.mark.parametrize("rows", [{"name": "a"}, ["a"], [("a", 1)]], ids=repr)
+    def test_what_are_no_rows_is_refused(self, rows):
+        with pytest.raises(TypeError, match=r"rows: wanted a list of mappings, as \[{'model': .*}\], got"):
+            plots.table(rows)
+
+    def test_a_row_with_other_keys_is_refused_with_both(self):
+        words = r"rows: wanted the same keys in each, \['name', 'x'\], got \['name', 'y'\]"
+        with pytest.raises(ValueError, match=words):
+            plots.table([{"name": "a", "x": 1}, {"name": "b", "y": 1}])
+
+    def test_the_order_of_keys_does_not_matter(self):
+        assert plots.table([{"name": "a", "x": 1}, {"x": 2, "name": "b"}])["x"].tolist() == ["1", "2"]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import jupytext
 import matplotlib.pyplot as plt
@@ -12,11 +13,11 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from aecore import journal, publishing, runs
-from aecore.data import load
+from aecore import config, journal, publishing, runs
 from aecore.experiment import fit
 from aecore.models import LinearAutoencoder
 from aecore.publishing import code_hash
+from aecore.runs import store
 from aecore.training import Plan
 
 
@@ -58,7 +59,7 @@ class TestCodeHash:
         assert code_hash(nbformat.read(tmp_path / "a.ipynb", as_version=4)) == code_hash(notebook("a = 'ä'\n1 + 1"))
 
 
-CODE = "import os\nimport aecore.profile\nprint(aecore.config.profile(), os.environ['AECORE_PROGRESS'])\n1 + 1"
+CODE = "import os\nimport aecore.config\nprint(aecore.config.profile(), os.environ['AECORE_PROGRESS'])\n1 + 1"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def published(tmp_path_factory):
     path = written(folder, CODE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AECORE_PROFILE", "quick")
-        patch.setattr(runs, "PUBLISHED", folder / "published")
+        patch.setattr(store, "PUBLISHED", folder / "published")
         facts = publishing.publish(path)
     return path, facts, nbformat.read(path, as_version=4)
 
@@ -159,94 +160,143 @@ def test_a_run_that_cannot_be_stored_leaves_the_page_as_it_was(tmp_path, monkeyp
     assert path.read_bytes() == before
 
 
+def brightest(model, images):
+    return model(images.floats()).amax((1, 2, 3)).tolist()
+
+
+def trained(splits, name="00-a", weights=True, **plan):
+    return fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(**{"epochs": 1, **plan}), name=name, weights=weights)
+
+
+def lines():
+    """The published runs by name."""
+    return {facts["name"]: facts for facts in runs.published()}
+
+
 class TestRuns:
     @pytest.fixture
     def used(self, splits):
         """The journal's facts on one stored run of chapter 00."""
-        fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a")
+        trained(splits)
         return journal.entries()
-
-    def names(self):
-        return sorted(path.name for path in store.PUBLISHED.iterdir())
 
     def test_those_that_a_chapter_used_are_stored(self, used):
         publishing._store_runs("00", used)
-        assert self.names() == ["00-a"]
+        assert list(lines()) == ["00-a"]
 
-    def test_those_that_it_uses_no_more_are_removed(self, used):
-        (store.PUBLISHED / "00-old").mkdir(parents=True)
+    def test_those_that_it_uses_no_more_are_removed(self, used, splits):
         publishing._store_runs("00", used)
-        assert self.names() == ["00-a"]
+        journal.begin()
+        trained(splits, name="00-b")
+        publishing._store_runs("00", journal.entries())
+        assert list(lines()) == ["00-b"]
+        assert list(store.published_weights()) == ["00-b"]
 
-    def test_those_of_other_chapters_stay(self, used):
-        (store.PUBLISHED / "01-linear").mkdir(parents=True)
+    def test_those_of_other_chapters_stay(self, used, splits):
+        trained(splits, name="01-linear")
+        publishing._store_runs("01", journal.entries())
         publishing._store_runs("00", used)
-        assert self.names() == ["00-a", "01-linear"]
+        assert list(lines()) == ["00-a", "01-linear"]
 
-    def test_a_published_one_needs_no_own_copy(self, used, monkeypatch, tmp_path):
+    def test_those_of_other_chapters_that_it_used_are_not_stored_with_it(self, used, splits):
+        trained(splits, name="01-linear")
+        publishing._store_runs("00", journal.entries())
+        assert list(lines()) == ["00-a"]
+
+    def test_a_published_one_needs_no_own_copy(self, used):
         publishing._store_runs("00", used)
-        monkeypatch.setenv("AECORE_RUNS", str(tmp_path / "another machine"))
+        shutil.rmtree(config.runs_root())
         publishing._store_runs("00", used)
-        assert self.names() == ["00-a"]
+        assert list(lines()) == list(store.published_weights()) == ["00-a"]
+
+    def of_another_day(self, used, date="2001-01-01 00:00"):
+        """Publish the run as if it had been trained on another day."""
+        found = store.record(used[0]["name"], used[0]["fingerprint"])
+        found.facts["date"] = date
+        store.publish("00", [found], ["00-a"], {})
 
     def test_a_run_trained_again_replaces_the_published_one(self, used):
+        self.of_another_day(used)
         publishing._store_runs("00", used)
-        folder = store.PUBLISHED / "00-a"
-        facts = {**store.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(store.with_checksum(facts))
-        publishing._store_runs("00", used)
-        assert store.read_facts(store.PUBLISHED / "00-a")["date"] == used[0]["date"]
+        assert lines()["00-a"]["date"] == used[0]["date"]
 
     def test_the_published_run_that_was_used_is_not_replaced_by_an_own_one(self, used):
-        publishing._store_runs("00", used)
-        folder = store.PUBLISHED / "00-a"
-        facts = {**store.read_facts(folder), "date": "2001-01-01 00:00"}
-        (folder / "run.json").write_text(store.with_checksum(facts))
+        self.of_another_day(used)
         publishing._store_runs("00", [{**used[0], "date": "2001-01-01 00:00"}])
-        assert store.read_facts(store.PUBLISHED / "00-a")["date"] == "2001-01-01 00:00"
+        assert lines()["00-a"]["date"] == "2001-01-01 00:00"
 
     def test_one_of_which_the_chapter_needs_only_numbers_goes_without_weights(self, splits):
-        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", weights=False)
-        run.score(splits.test)
+        trained(splits, weights=False).score(splits.test)
         publishing._store_runs("00", journal.entries())
-        assert sorted(path.name for path in (store.PUBLISHED / "00-a").iterdir()) == ["measured.json", "run.json"]
+        assert "weights_sha256" not in lines()["00-a"]
+        assert store.published_weights() == {}
 
     def test_one_cell_that_needs_weights_is_enough(self, splits):
-        for numbers_only in (False, True):
-            run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=1), name="00-a", numbers_only=numbers_only)
-            run.score(splits.test)
+        for weights in (True, False):
+            trained(splits, weights=weights)
         publishing._store_runs("00", journal.entries())
-        assert (store.PUBLISHED / "00-a" / "weights.safetensors").exists()
+        assert list(store.published_weights()) == ["00-a"]
 
     def test_one_with_other_settings_takes_its_place(self, used, splits):
         publishing._store_runs("00", used)
-        journal._entries.clear()
-        run = fit(LinearAutoencoder((1, 4, 4), 3), splits, Plan(epochs=2), name="00-a")
+        journal.begin()
+        run = trained(splits, epochs=2)
         publishing._store_runs("00", journal.entries())
-        assert store.read_facts(store.PUBLISHED / "00-a")["fingerprint"] == run.fingerprint
+        assert lines()["00-a"]["fingerprint"] == run.fingerprint
+
+    def test_the_data_of_the_page_are_stored(self, used):
+        journal.record("data", name="mnist", fingerprint="0a75392c08ed", source="MNIST")
+        publishing._store_runs("00", journal.entries())
+        assert runs.data_of_page("00") == {"mnist": "0a75392c08ed"}
 
 
-class TestProvenance:
-    @pytest.fixture
-    def line(self, splits, monkeypatch):
-        monkeypatch.setenv("AECORE_PROFILE", "quick")
-        mnist = load("mnist")
-        for seed in range(2):
-            fit(LinearAutoencoder(mnist.shape, 3), mnist, Plan(epochs=1, seed=seed), name=f"00-a-{seed}")
-        return publishing.provenance()
+class TestMeasurements:
+    def whats(self):
+        """What was measured on the published run."""
+        return sorted(entry["what"] for entry in lines()["00-a"]["measured"].values())
 
-    @pytest.mark.parametrize(
-        "words", ["Figures on this page: quick profile; built-in sample", "2 training runs of 20", "torch", "CPU"]
-    )
-    def test_names_profile_data_runs_and_machine(self, line, words):
-        assert words in repr(line)
+    def test_those_that_the_page_made_are_shipped(self, splits):
+        trained(splits).measure(brightest, splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == ["brightest"]
 
-    def test_is_a_paragraph_on_the_page(self, line):
-        assert line._repr_html_().startswith('<p class="provenance">Figures on this page: ')
+    def test_those_that_the_page_makes_no_more_are_left_behind(self, splits):
+        run = trained(splits)
+        run.measure(brightest, splits.test)
+        run.score(splits.test)
+        journal.begin()
+        trained(splits).measure(brightest, splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == ["brightest"]
 
-    def test_cannot_break_the_page(self):
-        line = publishing.Provenance([{"kind": "data", "source": "a < b & c", "fingerprint": "f" * 12}])
-        assert "a &lt; b &amp; c" in line._repr_html_()
+    def test_of_a_published_run_those_that_the_page_makes_no_more_are_left_behind(self, splits):
+        run = trained(splits)
+        run.measure(brightest, splits.test)
+        run.score(splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == ["_clipped_scores", "brightest"]
+        shutil.rmtree(config.runs_root())
+        journal.begin()
+        trained(splits).measure(brightest, splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == ["brightest"]
+
+    def test_of_a_published_run_those_that_the_page_makes_anew_are_shipped(self, splits):
+        """They lie in the author's own store, beside the published run."""
+        trained(splits)
+        publishing._store_runs("00", journal.entries())
+        shutil.rmtree(config.runs_root())
+        trained(splits).measure(brightest, splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == ["brightest"]
+
+    def test_those_on_one_run_do_not_keep_those_on_another(self, splits):
+        trained(splits).measure(brightest, splits.test)
+        journal.begin()
+        trained(splits)
+        trained(splits, name="00-b", seed=1).measure(brightest, splits.test)
+        publishing._store_runs("00", journal.entries())
+        assert self.whats() == []
 
 
 def test_the_metadata_is_json(published):

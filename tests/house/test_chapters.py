@@ -103,7 +103,7 @@ def test_code_fits_the_page(book):
 
 
 def test_no_code_looks_at_the_profile(book):
-    forbidden = re.compile(r"AECORE_PROFILE|profile\.current|\bif\b[^\n]*\bquick\b")
+    forbidden = re.compile(r"AECORE_PROFILE|config\.profile|\bif\b[^\n]*\bquick\b")
     assert [cell.source for cell in code_cells(book)[1:] if forbidden.search(cell.source)] == []
 
 

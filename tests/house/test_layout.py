@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from address import address
+from aecore.runs.store import LARGEST_PUBLISHED
 from chapters import ROOT
 
+PUBLISHED = ROOT / "aecore" / "published"
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TEXTS = {".py", ".md", ".yml", ".toml", ".cff", ".txt", ".css", ".html", ".bib", ".svg"}
 HIDDEN = {".venv", ".git", "_build", "build", "dist", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"}
@@ -98,6 +100,12 @@ def test_no_file_holds_a_path_of_one_machine():
 
 
 def test_published_runs_are_small():
-    files = [path for path in (ROOT / "aecore" / "published").rglob("*") if path.is_file()]
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25e6
-    assert max((path.stat().st_size for path in files if path.name == "weights.safetensors"), default=0) <= 2e6
+    assert max((path.stat().st_size for path in files if path.suffix == ".safetensors"), default=0) <= LARGEST_PUBLISHED
+
+
+def test_published_chapters_hold_what_the_plan_says_and_nothing_else():
+    allowed = re.compile(r"\d\d/(runs\.jsonl|arrays\.npz|page\.json|weights/(\d\d-[\w.+-]+)\.safetensors)")
+    found = [path.relative_to(PUBLISHED).as_posix() for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert [path for path in found if not allowed.fullmatch(path)] == []
