@@ -11,18 +11,25 @@ from torch import Tensor, nn
 Model = nn.Module | Callable[[Tensor], Tensor]
 
 
-def model_of(model: object) -> Model:
+def model_of(model: object, argument: str = "model") -> Model:
     """Return the model of a run; a model, or a function that takes its place, as it is.
+
+    Args:
+        model: any of the three.
+        argument: what it is called where it was handed over, for messages.
 
     Raises:
         TypeError: it is none of the three.
+        ValueError: the run's model was trained again since, as another run.
     """
     if isinstance(model, nn.Module):
         return model
-    found = getattr(model, "model", model)  # a run has one; runs are not known down here
+    if hasattr(model, "check_model"):  # a run has it, and a model; runs are not known down here
+        model.check_model(argument)
+    found = getattr(model, "model", model)
     if isinstance(found, type) or not callable(found):
         hint = "; make one of it first, with brackets" if isinstance(found, type) else ""
-        raise TypeError(f"model: wanted a model, a run or a function, got {_kind(found)}{hint}")
+        raise TypeError(f"{argument}: wanted a model, a run or a function, got {_kind(found)}{hint}")
     return found
 
 

@@ -289,9 +289,7 @@ class _Judge:
     """
 
     def __init__(self, judge: Callable[[Tensor], Tensor], images: Images) -> None:
-        self.network = judge if isinstance(judge, nn.Module) else getattr(judge, "model", judge)
-        if not callable(self.network):
-            raise TypeError(f"judge: wanted a classifier, or a run with one, got {type(judge).__name__}")
+        self.network = model_of(judge, "judge")
         if images.labels is None:
             raise ValueError(f"judge: {images.name} has no labels to judge by")
         self.labels = images.labels

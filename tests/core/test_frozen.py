@@ -100,6 +100,11 @@ class TestFrozen:
         frozen = Frozen(network)
         assert torch.equal(copy.deepcopy(frozen)(x), frozen(x))
 
+    def test_has_no_attribute_before_it_has_a_network(self):
+        """As long as it is being made or unpacked; looked for in a network that is not there, it would have no end."""
+        with pytest.raises(AttributeError, match="has no attribute 'network'"):
+            _ = Frozen.__new__(Frozen).encode
+
     def test_of_a_network_has_no_fingerprint(self, network):
         assert Frozen(network).fingerprint is None
 

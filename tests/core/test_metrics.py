@@ -483,8 +483,17 @@ class TestEvaluateWithAJudge:
 
     @pytest.mark.parametrize("judge", ["judge", 3, SimpleNamespace(model=None)])
     def test_what_is_no_classifier_is_refused(self, judge):
-        with pytest.raises(TypeError, match=r"judge: wanted a classifier, or a run with one, got (str|int|Simple)"):
+        with pytest.raises(TypeError, match=r"judge: wanted a model, a run or a function, got (str|int|None)"):
             metrics.evaluate(same, self.FOUR, judge=judge)
+
+    @pytest.mark.parametrize("argument", ["model", "judge"])
+    def test_a_run_whose_model_was_trained_again_is_refused(self, argument):
+        def check_model(argument):
+            raise ValueError(f"{argument}: the model was trained again")
+
+        stale = SimpleNamespace(model=Brightness(), check_model=check_model)
+        with pytest.raises(ValueError, match=f"{argument}: the model was trained again"):
+            metrics.evaluate(**{"model": same, "judge": Brightness(), argument: stale}, images=self.FOUR)
 
 
 class TestEvaluateFromFiles:
