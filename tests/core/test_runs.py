@@ -1,23 +1,15 @@
 """`runs`: what a fingerprint depends on, what lies in a run's folder, and what a damaged one does."""
 
-import contextlib
-import hashlib
-import json
-import math
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from aecore import losses, runs
+from aecore import losses
 from aecore.data import Images, Splits
-from aecore.metrics import evaluate
 from aecore.models import Autoencoder, ConvAutoencoder, LinearAutoencoder, init_weights
 from aecore.runs.fingerprint import fingerprint
-from aecore.training import History, Plan
+from aecore.training import Plan
 
 
 def print_of(splits, model=None, plan=None, loss=losses.mse, start="seed"):
