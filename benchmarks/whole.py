@@ -138,7 +138,8 @@ def load(folder: Path = RESULTS) -> dict[str, dict]:
 def main(given: list[str] | None = None) -> None:
     """Measure, keep the results, write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.whole", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: an epoch of a few images; its results are not kept")
+    what = "a smoke test: an epoch of a few images; its results are not kept"
+    parser.add_argument("--quick", action="store_true", help=what)
     asked = parser.parse_args(given)
     result = measure(asked.quick)
     if not asked.quick:
