@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from . import config, distributed, files, journal, losses, machine
-from .data.images import Splits
+from .data.images import Images, Splits
 from .inference import device_of, eval_mode
 from .models import init_weights
 from .objectives import Objective, Reconstruction
@@ -110,7 +110,8 @@ class _Start:
             return cls(hash_of_weights(model), {}, draws=False)
         sources = {"": init_from} if isinstance(init_from, Run) else init_from
         if not isinstance(sources, Mapping) or not all(isinstance(run, Run) for run in sources.values()):
-            raise TypeError(f"init_from: wanted a run, runs by part {{'encoder': run}}, or 'model', got {init_from!r}")
+            got = repr(init_from) if isinstance(init_from, str) else type(init_from).__name__
+            raise TypeError(f"init_from: wanted a run, runs by part {{'encoder': run}}, or 'model', got {got}")
         for part, run in sources.items():
             _part(model, part)
             if run.history.interrupted:  # its fingerprint is that of the whole training, its weights are not
@@ -330,6 +331,9 @@ def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None
     if not isinstance(data, Splits):
         hint = "; fit wants all three parts, as load returns them" if hasattr(data, "pixels") else ""
         raise TypeError(f"data: wanted Splits, got {type(data).__name__}{hint}")
+    for part, images in vars(data).items():
+        if not isinstance(images, Images):
+            raise TypeError(f"data: wanted Images as its {part}, got {type(images).__name__}; ae.from_array makes them")
     if not isinstance(plan, Plan):
         raise TypeError(f"plan: wanted a Plan, such as ae.Plan(epochs=5), got {type(plan).__name__}")
     if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]*", name)):

@@ -67,8 +67,12 @@ def claim(what: str, value: float, low: float, high: float, *, timed: bool = Fal
 
     Raises:
         AssertionError: the prose no longer matches the measurement.
+        TypeError: what was measured is not one number.
     """
-    value = float(value)
+    try:
+        value = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"value: wanted one number for {what!r}, got {value!r}") from None
     binding = config.profile() == "full" and (config.is_publishing() or not timed)
     inside = low <= value <= high if binding else math.isfinite(value)
     if inside:

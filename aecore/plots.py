@@ -31,10 +31,12 @@ def show(images: Tensor | Images, titles: Sequence[str] = (), columns: int = 10,
         TypeError, ValueError: there is nothing that could be drawn.
     """
     images = _floats(images)
-    if isinstance(titles, str) or (titles and len(titles) != len(images)):
-        got = repr(titles) if isinstance(titles, str) else len(titles)
+    if not isinstance(titles, list | tuple) or len(titles) not in (0, len(images)):
+        got = len(titles) if isinstance(titles, list | tuple) else repr(titles)
         raise ValueError(f"titles: wanted {len(images)}, one for each image, got {got}")
     _check_count("columns", columns)
+    if not size > 0:
+        raise ValueError(f"size: wanted the width of an image in inches, such as 0.9, got {size!r}")
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     height = size * images.shape[2] / images.shape[3] + (0.28 if titles else 0.04)
@@ -122,6 +124,9 @@ def by_code_size(named: Mapping[str, Mapping[int, float | Sequence[float]]], yla
     """
     if not isinstance(named, Mapping) or not named or not all(isinstance(errors, Mapping) for errors in named.values()):
         raise TypeError("named: wanted errors by code size for each name, as {'PCA': {32: 0.017}}, got " + _kind(named))
+    for name, errors in named.items():
+        if not errors or any(torch.as_tensor(values).numel() == 0 for values in errors.values()):
+            raise ValueError(f"named: wanted a code size, and an error for each, got {errors!r} as {name!r}")
     figure, axis = plt.subplots()
     for i, (name, errors) in enumerate(named.items()):
         sizes = sorted(errors)
@@ -152,8 +157,10 @@ def patterns(vectors: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Figu
     """
     if not isinstance(vectors, Mapping) or not vectors or not all(isinstance(v, Tensor) for v in vectors.values()):
         raise TypeError("vectors: wanted tensors by their name, as {'encoder': weight}, got " + _kind(vectors))
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise ValueError(f"shape: wanted that of an image, (C, H, W), got {shape!r}")
     for name, batch in vectors.items():
-        if shape[0] != 1 or batch.ndim != 2 or batch.shape[1] != math.prod(shape):
+        if shape[0] != 1 or batch.ndim != 2 or len(batch) == 0 or batch.shape[1] != math.prod(shape):
             wanted = f"(count, {math.prod(shape)}) for images of one channel, {tuple(shape)}"
             raise ValueError(f"vectors: wanted shape {wanted}, got {tuple(batch.shape)} as {name!r}")
     count = max(len(v) for v in vectors.values())
@@ -180,7 +187,7 @@ def table(rows: Sequence[Mapping[str, object]]):
     """
     import pandas as pd
 
-    if isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows):
+    if not isinstance(rows, list | tuple) or not all(isinstance(row, Mapping) for row in rows):
         raise TypeError("rows: wanted a list of mappings, as [{'model': 'PCA', 'MSE': 0.017}], got " + _kind(rows))
     if not rows:
         raise ValueError("rows: wanted at least one, got none")
@@ -231,7 +238,8 @@ def _check_count(argument: str, count: int) -> None:
 
 
 def _kind(value: object) -> str:
-    inside = {type(item).__name__ for item in (value.values() if isinstance(value, Mapping) else ())}
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    inside = {type(item).__name__ for item in items}
     return type(value).__name__ + (f" of {', '.join(sorted(inside))}" if inside else "")
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..inference import device_of, eval_mode
+from ..inference import device_of, eval_mode, model_of
 from .frozen import Frozen
 
 
@@ -24,8 +24,8 @@ class Autoencoder(nn.Module):
         decoder: maps (N, *code_shape) back to (N, C, H, W).
 
     Raises:
-        ValueError: the decoder's images have another shape than the encoder's, or the code holds more
-            values than the image.
+        ValueError: a blank image does not go through, the decoder's images have another shape than the encoder's, or
+            the code holds more values than the image.
 
     Attributes:
         any_size: True for a model whose layers are all convolutions and that may get images of any height and
@@ -41,8 +41,8 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         # Batch normalisation cannot train on one image, and must not learn from a blank one.
         with torch.no_grad(), eval_mode(self):
-            z = encoder(torch.zeros(1, *self.image_shape))
-            x_hat = decoder(z)
+            z = _through("encoder", encoder, torch.zeros(1, *self.image_shape))
+            x_hat = _through("decoder", decoder, z)
         self.code_shape = tuple(z.shape[1:])
         if tuple(x_hat.shape[1:]) != self.image_shape:
             raise ValueError(
@@ -66,8 +66,10 @@ class Autoencoder(nn.Module):
             Codes of shape (N, *code_shape).
 
         Raises:
+            TypeError: they are no floats in a tensor.
             ValueError: the images have another shape than the model was made for.
         """
+        _check_floats("x", x)
         if x.shape[1:] != self.image_shape and not (self.any_size and self._divides(x)):
             raise ValueError(f"x: wanted images of shape {self._wanted(self.image_shape)}, got {tuple(x.shape)}")
         return self.encoder(x)
@@ -82,8 +84,10 @@ class Autoencoder(nn.Module):
             Images of shape (N, C, H, W); nothing forces the values into [0, 1] unless the decoder does.
 
         Raises:
+            TypeError: they are no floats in a tensor.
             ValueError: the codes have another shape than this model's.
         """
+        _check_floats("z", z)
         if z.shape[1:] != self.code_shape and not (self.any_size and z.ndim == 4 and z.shape[1] == self.code_shape[0]):
             raise ValueError(f"z: wanted codes of shape {self._wanted(self.code_shape, 1)}, got {tuple(z.shape)}")
         return self.decoder(z)
@@ -104,6 +108,31 @@ class Autoencoder(nn.Module):
             return f"(N, {_inner(shape)})"
         stride = stride or self._stride()
         return f"(N, {shape[0]}, H, W)" + (f" with H and W divisible by {stride}" if stride > 1 else "")
+
+
+def _through(half: str, layers: nn.Module, batch: Tensor) -> Tensor:
+    """Return what one half of a model makes of a batch of one.
+
+    Raises:
+        ValueError: it does not go through, or comes out as something else than a tensor.
+    """
+    if not callable(layers):
+        raise ValueError(f"{half}: wanted a torch.nn.Module, got {type(layers).__name__}")
+    try:
+        out = layers(batch)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{half}: a batch of shape {tuple(batch.shape)} does not go through: {error}") from error
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{half}: wanted it to give a tensor, got {type(out).__name__}")
+    return out
+
+
+def _check_floats(argument: str, batch: Tensor) -> None:
+    if isinstance(batch, Tensor) and batch.is_floating_point():
+        return
+    found = f"a tensor of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
+    hint = "; the .floats() of images are" if argument == "x" else ""
+    raise TypeError(f"{argument}: wanted floats in a tensor, got {found}{hint}")
 
 
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -157,6 +186,7 @@ def init_weights(model: nn.Module, seed: int) -> None:
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed: wanted a whole number of 64 bits, got {seed!r}")
+    model = model_of(model)
     layers = [model] if hasattr(model, "reset_parameters") else list(model.modules())
     frozen = [part for part in model.modules() if isinstance(part, Frozen)]
     kept = {id(part) for network in frozen for part in (*network.modules(), *network.parameters())}

@@ -105,8 +105,8 @@ def summary(model: Autoencoder) -> Summary:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of trained values of a model, biases included."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    """Return the number of trained values of a model, or of that of a run, biases included."""
+    return sum(p.numel() for p in model_of(model).parameters() if p.requires_grad)
 
 
 def _recorder(part: str, layers: list[Layer], counted: set[int]):

@@ -323,16 +323,20 @@ def record(name: str, wanted: str, date: str | None = None) -> Record:
         DamagedRun: there is none, or it is damaged.
     """
     folder, line = own_folder(name, wanted), _published_line(name)
+    own = read_facts(folder) if (folder / FACTS).exists() else None
     matches = line is not None and line["fingerprint"] == wanted
-    if (folder / FACTS).exists() and not (matches and line["date"] == date and _ships_weights(line)):
-        facts = read_facts(folder)
-        same = matches and line["date"] == facts["date"]  # published with its numbers alone; here are its weights
-        measured = _all_measured(line) if same else _read_measured(folder, wanted, facts["date"])
-        return Record(facts, measured, folder / WEIGHTS)
+    if own is not None and not (matches and line["date"] == date):
+        same = matches and line["date"] == own["date"]  # published from here
+        measured = _all_measured(line) if same else _read_measured(folder, wanted, own["date"])
+        return Record(own, measured, folder / WEIGHTS)
     if not matches:
         raise DamagedRun(f"{name}: no run of fingerprint {wanted[:12]} is stored")
-    facts = {key: value for key, value in line.items() if key != "measured"}
-    return Record(facts, _all_measured(line), _published_weights(name) if _ships_weights(line) else None)
+    facts, weights = {key: value for key, value in line.items() if key != "measured"}, None
+    if _ships_weights(line):
+        weights = _published_weights(name)
+    elif own is not None and own["date"] == line["date"]:  # published with its numbers alone, where it was trained
+        facts["weights_sha256"], weights = own["weights_sha256"], folder / WEIGHTS
+    return Record(facts, _all_measured(line), weights)
 
 
 def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], data: Mapping[str, str]) -> None:

@@ -295,10 +295,16 @@ class TestRefuses:
         with pytest.raises(ValueError, match="plan: a patience needs validation images"):
             fit(linear(), Splits(splits.train, splits.valid[:0], splits.test), PLAN.replace(patience=1))
 
-    @pytest.mark.parametrize("start", ["warm", 5, ["model"], {"encoder": "02-conv"}, True], ids=repr)
+    @pytest.mark.parametrize("start", ["warm", 5, ["model"], {"encoder": "02-conv"}, True, LinearAutoencoder], ids=repr)
     def test_an_unknown_start(self, splits, start):
         with pytest.raises(TypeError, match=r"init_from: wanted a run, runs by part {'encoder': run}, or 'model', got"):
             fit(linear(), splits, PLAN, init_from=start)
+
+    @pytest.mark.parametrize(("part", "images"), [("train", torch.zeros(9, 1, 4, 4)), ("valid", None)])
+    def test_a_part_of_the_data_that_is_none(self, splits, part, images):
+        data = Splits(**{**vars(splits), part: images})
+        with pytest.raises(TypeError, match=f"data: wanted Images as its {part}, got .*; ae.from_array makes them"):
+            fit(linear(), data, PLAN)
 
     def test_one_part_of_the_data(self, splits):
         with pytest.raises(TypeError, match="data: wanted Splits, got Images; fit wants all three parts, as load"):
@@ -309,7 +315,7 @@ class TestRefuses:
         with pytest.raises(TypeError, match=r"plan: wanted a Plan, such as ae.Plan\(epochs=5\), got "):
             fit(linear(), splits, plan)
 
-    @pytest.mark.parametrize("model", [LinearAutoencoder, None, "linear", lambda x: x], ids=repr)
+    @pytest.mark.parametrize("model", [LinearAutoencoder, None, "linear", abs], ids=str)
     def test_a_model_that_is_none(self, splits, model):
         with pytest.raises(TypeError, match=r"model: wanted a torch.nn.Module, got "):
             fit(model, splits, PLAN)
@@ -334,7 +340,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match="loss: it is short for .* give one of the two"):
             fit(linear(), splits, PLAN, loss="mse", objective=Reconstruction())
 
-    @pytest.mark.parametrize("objective", [losses.mse, "mse", Reconstruction], ids=repr)
+    @pytest.mark.parametrize("objective", [losses.mse, "mse", Reconstruction], ids=["function", "name", "class"])
     def test_an_objective_that_is_none(self, splits, objective):
         with pytest.raises(TypeError, match="objective: wanted one of aecore.objectives, such as Classification"):
             fit(linear(), splits, PLAN, objective=objective)

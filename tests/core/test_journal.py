@@ -57,6 +57,12 @@ def test_under_quick_a_claim_of_nan_still_stops(monkeypatch):
         journal.claim("test MSE", math.nan, 0.4, 0.6)
 
 
+@pytest.mark.parametrize("value", ["high", None, torch.rand(3), [0.5]], ids=type)
+def test_a_claim_about_what_is_no_number_is_an_error_of_its_own(value):
+    with pytest.raises(TypeError, match="value: wanted one number for 'test MSE', got "):
+        journal.claim("test MSE", value, 0.4, 0.6)
+
+
 def test_whoever_reads_the_entries_cannot_change_them():
     journal.record("data", name="mnist")
     journal.entries().clear()

@@ -1,10 +1,13 @@
 """`models`: the protocol that all keep, their sizes by hand, and what they refuse."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from aecore import models
+from aecore.data import Images
 from aecore.models import (
     Autoencoder,
     ConvAutoencoder,
@@ -302,6 +305,51 @@ def test_a_decoder_that_does_not_fit_the_encoder_is_refused_with_both_shapes():
         ValueError, match=r"decoder: gives images of shape \(1, 6, 6\), wanted \(1, 8, 8\) .* \(2, 3, 3\)"
     ):
         Autoencoder((1, 8, 8), encoder, decoder)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "words"),
+    [
+        (nn.Linear(3, 2), nn.Flatten(), r"encoder: a batch of shape \(1, 1, 8, 8\) does not go through: mat1 and mat2"),
+        (nn.Flatten(), nn.Linear(3, 2), r"decoder: a batch of shape \(1, 64\) does not go through: mat1 and mat2"),
+        (nn.MaxPool2d(2, return_indices=True), nn.Flatten(), "encoder: wanted it to give a tensor, got tuple"),
+        (None, nn.Flatten(), "encoder: wanted a torch.nn.Module, got NoneType"),
+        (nn.Flatten(), "linear", "decoder: wanted a torch.nn.Module, got str"),
+    ],
+    ids=["encoder", "decoder", "two results", "none", "a name"],
+)
+def test_halves_that_no_image_goes_through_are_told_apart(encoder, decoder, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        Autoencoder((1, 8, 8), encoder, decoder)
+
+
+@pytest.mark.parametrize(
+    ("x", "found"),
+    [
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "a tensor of torch.uint8"),
+        (Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8)), "Images"),
+        ([[0.5]], "list"),
+    ],
+    ids=["bytes", "Images", "list"],
+)
+def test_what_are_no_floats_is_refused_with_the_way_out(x, found):
+    with pytest.raises(TypeError, match=rf"x: wanted floats in a tensor, got {found}; the .floats\(\) of images are"):
+        LinearAutoencoder((1, 4, 4), 2).encode(x)
+
+
+def test_codes_that_are_no_floats_are_refused():
+    with pytest.raises(TypeError, match="z: wanted floats in a tensor, got list"):
+        LinearAutoencoder((1, 4, 4), 2).decode([[0.5, 0.5]])
+
+
+def test_the_model_of_a_run_is_counted_and_drawn_anew():
+    model = LinearAutoencoder((1, 4, 4), 2)
+    run = SimpleNamespace(model=model)
+    models.init_weights(run, 3)
+    first = state(model)
+    models.init_weights(model, 3)
+    assert equal(first, state(model))
+    assert models.count_parameters(run) == models.count_parameters(model)
 
 
 def test_an_own_code_larger_than_the_image_is_refused():

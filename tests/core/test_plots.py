@@ -74,9 +74,15 @@ class TestShow:
         with pytest.raises(TypeError, match=r"images: wanted Images or a tensor \(N, C, H, W\), got "):
             plots.show(what)
 
-    def test_refuses_one_title_for_all(self):
-        with pytest.raises(ValueError, match="titles: wanted 2, one for each image, got 'ab'"):
-            plots.show(torch.rand(2, 1, 4, 4), "ab")
+    @pytest.mark.parametrize("titles", ["ab", 5, None])
+    def test_refuses_titles_that_are_no_list(self, titles):
+        with pytest.raises(ValueError, match=f"titles: wanted 2, one for each image, got {titles!r}"):
+            plots.show(torch.rand(2, 1, 4, 4), titles)
+
+    @pytest.mark.parametrize("size", [0, -1.0])
+    def test_refuses_a_size_that_is_none(self, size):
+        with pytest.raises(ValueError, match=f"size: wanted the width of an image in inches, such as 0.9, got {size}"):
+            plots.show(torch.rand(2, 1, 4, 4), size=size)
 
     @pytest.mark.parametrize("columns", [0, -1, 2.5, None])
     def test_refuses_a_number_of_columns_that_is_none(self, columns):
@@ -189,6 +195,12 @@ class TestByCodeSize:
             plots.by_code_size(what)
 
 
+    @pytest.mark.parametrize("errors", [{}, {32: []}], ids=repr)
+    def test_refuses_a_name_without_errors(self, errors):
+        with pytest.raises(ValueError, match="named: wanted a code size, and an error for each, got .* as 'PCA'"):
+            plots.by_code_size({"PCA": errors})
+
+
 class TestPatterns:
     def test_draws_a_row_for_each_name(self):
         assert len(drawn(plots.patterns({"a": torch.randn(3, 16), "b": torch.randn(3, 16)}, (1, 4, 4)))) == 6
@@ -212,7 +224,14 @@ class TestPatterns:
         with pytest.raises(TypeError, match="vectors: wanted tensors by their name, as {'encoder': weight}, got "):
             plots.patterns(what, (1, 4, 4))
 
-    @pytest.mark.parametrize(("vectors", "shape"), [((3, 15), (1, 4, 4)), ((16,), (1, 4, 4)), ((3, 48), (3, 4, 4))])
+    @pytest.mark.parametrize("shape", [16, (4, 4), None], ids=repr)
+    def test_refuses_a_shape_that_is_none(self, shape):
+        with pytest.raises(ValueError, match=r"shape: wanted that of an image, \(C, H, W\), got "):
+            plots.patterns({"a": torch.zeros(3, 16)}, shape)
+
+    @pytest.mark.parametrize(
+        ("vectors", "shape"), [((3, 15), (1, 4, 4)), ((16,), (1, 4, 4)), ((3, 48), (3, 4, 4)), ((0, 16), (1, 4, 4))]
+    )
     def test_refuses_vectors_of_another_length_with_their_name(self, vectors, shape):
         with pytest.raises(ValueError, match=r"vectors: wanted shape \(count, \d+\) for .* one channel, .* as 'a'"):
             plots.patterns({"a": torch.zeros(vectors)}, shape)
@@ -242,7 +261,7 @@ class TestTable:
         with pytest.raises(ValueError, match="rows: wanted at least one"):
             plots.table([])
 
-    @pytest.mark.parametrize("rows", [{"name": "a"}, ["a"], [("a", 1)]], ids=repr)
+    @pytest.mark.parametrize("rows", [{"name": "a"}, ["a"], [("a", 1)], None, iter(())], ids=type)
     def test_what_are_no_rows_is_refused(self, rows):
         with pytest.raises(TypeError, match=r"rows: wanted a list of mappings, as \[{'model': .*}\], got"):
             plots.table(rows)

@@ -665,6 +665,21 @@ class TestRecord:
         assert sorted(entry.count for entry in found.measured.values()) == [5, 6]
 
 
+    def test_of_one_published_with_its_numbers_alone_has_the_weights_of_ones_own(self, stored, noise):
+        """Where it was trained, its weights still are, and a page may ask for them later."""
+        stored.measure(brightest, noise(5, 1, 4, 4))
+        publish(stored)
+        (runs.own_folder("00-a", stored.fingerprint) / "measured.safetensors").unlink()
+        store.publish("00", [store.record("00-a", stored.fingerprint, stored.date)], ["00-a"], {})
+        found = runs.find("00-a", stored.fingerprint, model())
+        assert [entry.count for entry in found.measured.values()] == [5]
+        assert list(store.published_weights()) == ["00-a"]
+
+    def test_of_one_published_with_its_numbers_alone_has_not_the_weights_of_another_training(self, stored):
+        publish(stored, date="2001-01-01 00:00")
+        assert store.record("00-a", stored.fingerprint, "2001-01-01 00:00").weights is None
+
+
 class TestDamagedPublished:
     """Nothing that lies in a published chapter makes `fit` raise."""
 
