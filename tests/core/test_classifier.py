@@ -44,6 +44,11 @@ def test_the_encoder_gives_the_features_of_the_last_stage(small):
     assert torch.equal(small.encoder(x), small.features(x)[-2])
 
 
+def test_the_scores_are_those_of_the_mean_over_all_places(small):
+    z = torch.rand(5, 8, 2, 2)
+    assert torch.allclose(small.head(z), small.head[-1](z.mean((2, 3))), atol=1e-6)  # float32
+
+
 def test_has_the_weights_that_its_docstring_says():
     # Convolutions of 9·a·b and skips of a·b weights, two for each normalised channel, and the linear layer.
     convolutions = 3 * 48 + 2 * 48 * 48 + 48 * 96 + 96 * 96 + 96 * 192 + 192 * 192
@@ -102,14 +107,20 @@ class TestResidualBlock:
         x = torch.arange(16.0).reshape(1, 1, 4, 4)
         assert torch.equal(block(x), 5 * x)
 
-    def test_a_relu_stands_between_the_convolutions_and_at_the_end(self):
+    @pytest.mark.parametrize(
+        ("x", "first", "second", "wanted"),
+        [
+            (1, -1, 1, 1),  # −1 after the first convolution is cut off: nothing is added to x
+            (-1, -1, 0.5, 0),  # the sum of .5 and −1 is cut off, not each of the two
+        ],
+    )
+    def test_a_relu_stands_between_the_convolutions_and_at_the_end(self, x, first, second, wanted):
         block = ResidualBlock(1, 1).eval()
-        x = -torch.ones(1, 1, 4, 4)
-        for layer in block.path:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.zeros_(layer.weight)
-                layer.weight.data[0, 0, 1, 1] = 1
-        assert block(x).count_nonzero() == 0  # 0 on the one way, −1 on the other
+        for place, weight in ((0, first), (3, second)):
+            nn.init.zeros_(block.path[place].weight)
+            block.path[place].weight.data[0, 0, 1, 1] = weight
+        found = block(torch.full((1, 1, 4, 4), float(x)))
+        assert torch.allclose(found, torch.tensor(float(wanted)), atol=1e-4)  # BatchNorm's epsilon of 1e-5
 
     def test_a_stride_of_2_halves_height_and_width(self):
         assert ResidualBlock(2, 4, stride=2)(torch.rand(3, 2, 8, 8)).shape == (3, 4, 4, 4)

@@ -426,8 +426,9 @@ def same(x):
 class TestEvaluateWithAJudge:
     FOUR = grey(10, 100, 150, 250, labels=[0, 1, 0, 1])  # the judge says 0, 0, 1, 1: right, wrong, wrong, right
 
-    def test_accuracy_by_hand(self):
-        scores = metrics.evaluate(same, self.FOUR, judge=Brightness())
+    @pytest.mark.parametrize("size", [1, 3, 500])
+    def test_accuracy_by_hand(self, size):
+        scores = metrics.evaluate(same, self.FOUR, judge=Brightness(), batch_size=size)
         assert (scores.accuracy, scores.each["accuracy"].tolist()) == (0.5, [1, 0, 0, 1])
 
     def test_the_judge_sees_the_reconstructions(self):
@@ -448,8 +449,8 @@ class TestEvaluateWithAJudge:
     @pytest.mark.parametrize("training", [True, False])
     def test_the_judge_is_used_in_evaluation_and_left_in_its_mode(self, training):
         judge = nn.Sequential(nn.Dropout(0.99), Brightness()).train(training)
-        accuracy = metrics.evaluate(same, self.FOUR, judge=judge).accuracy
-        assert (accuracy, judge[0].training) == (0.5, training)
+        scores = metrics.evaluate(same, self.FOUR, judge=judge)
+        assert (scores.each["accuracy"].tolist(), judge[0].training) == ([1, 0, 0, 1], training)
 
     def test_a_judge_with_a_part_called_model_is_used_whole(self):
         class Opposite(nn.Module):
