@@ -153,7 +153,6 @@ def _fit(task: Task, precision: str) -> Training:
     import aecore as ae
 
     images = ae.Images(task.pixels, name="random")
-    assert images.fingerprint  # a set that `load` returns has it already: it stands in the line on the data
     data = ae.data.Splits(train=images, valid=images[:0], test=images[:0])
     plan = ae.Plan(epochs=task.epochs, batch_size=task.batch_size, lr=LR, precision=precision, seed=SEED)
     model = task.case.build()  # fit draws the first weights itself, from the same seed
