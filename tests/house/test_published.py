@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from aecore.runs import store
-from chapters import CHAPTERS, ROOT
+from chapters import ROOT, chapters
 
 SCRIPT = Path(__file__).with_name("page_on_other_data.py")
 NAMES = {facts["name"] for facts in store.published()}
 
 
-@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if any(run[:2] == name[:2] for run in NAMES)])
+@pytest.mark.parametrize("chapter", [name for name in chapters() if any(run[:2] == name[:2] for run in NAMES)])
 def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, tmp_path):
     env = {**os.environ, "AECORE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, SCRIPT, ROOT / "chapters" / f"{chapter}.md"]
