@@ -291,7 +291,15 @@ def published_weights() -> dict[str, Path]:
 def data_of_page(chapter: str) -> dict[str, str]:
     """Return the beginning of the fingerprint of each data set that a published chapter was made from, by its name."""
     try:
-        return dict(json.loads((PUBLISHED / chapter / "page.json").read_text(encoding="utf-8"))["data"])
+        return dict(_page(chapter)["data"])
+    except _UNREADABLE:
+        return {}
+
+
+def _page(chapter: str) -> dict:
+    """Return what `page.json` says: "data", and "float32", the runs whose weights are shipped unrounded."""
+    try:
+        return dict(json.loads((PUBLISHED / chapter / "page.json").read_text(encoding="utf-8")))
     except (OSError, *_UNREADABLE):
         return {}
 
@@ -345,7 +353,8 @@ def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], dat
     Args:
         chapter: its number, "02".
         records: of all runs that its page uses and that begin with its number.
-        weights: names of those whose weights are shipped as well, in float16.
+        weights: names of those whose weights are shipped as well, in float16, or unrounded where the chapter's
+            `page.json` names them under "float32", because rounding changed a digit that the page shows.
         data: name and the beginning of the fingerprint of each data set of the page.
 
     Raises:
@@ -353,24 +362,26 @@ def publish(chapter: str, records: Iterable[Record], weights: Iterable[str], dat
         DamagedRun: weights are not those that were stored.
     """
     folder, shipped, lines, arrays = PUBLISHED / chapter, set(weights), [], {}
+    unrounded = sorted(shipped.intersection(_page(chapter).get("float32", ())))
     for found in sorted(records, key=lambda found: found.facts["name"]):
         name = found.facts["name"]
         facts = {key: value for key, value in found.facts.items() if key != "weights_sha256"}
         if name in shipped:
-            facts["weights_sha256"] = _publish_weights(name, found)
+            facts["weights_sha256"] = _publish_weights(name, found, halve=name not in unrounded)
         entries, tensors = found.measured.packed(f"{name}/")
         arrays |= tensors
         lines.append(json.dumps(with_checksum({**facts, "measured": entries}), sort_keys=True))
     _write_arrays(folder / "arrays.npz", arrays)
-    files.write_text(folder / "page.json", json.dumps({"data": dict(data)}, indent=1, sort_keys=True) + "\n")
+    page = {"data": dict(data), **({"float32": unrounded} if unrounded else {})}
+    files.write_text(folder / "page.json", json.dumps(page, indent=1, sort_keys=True) + "\n")
     files.write_text(folder / "runs.jsonl", "".join(line + "\n" for line in lines))
     for path in folder.glob("weights/*.safetensors"):  # last: until now a line still named them
         if path.stem not in shipped:
             path.unlink()
 
 
-def _publish_weights(name: str, found: Record) -> str:
-    """Ship a run's weights in float16, and return the SHA-256 of the file; those that are shipped already stay."""
+def _publish_weights(name: str, found: Record, halve: bool) -> str:
+    """Ship a run's weights, in float16 if asked, and return the file's SHA-256; those that are shipped already stay."""
     from safetensors.torch import load as unpacked
     from safetensors.torch import save
 
@@ -378,7 +389,7 @@ def _publish_weights(name: str, found: Record) -> str:
     if found.weights is None:
         raise ValueError(f"{name}: its weights are wanted, but they are not here")
     content = _read_weights(found.weights, found.facts["weights_sha256"])
-    if found.weights != path:
+    if halve and found.weights != path:
         content = save({part: _halved(value) for part, value in unpacked(content).items()})
     if len(content) > LARGEST_PUBLISHED:
         raise ValueError(

@@ -475,8 +475,9 @@ class TestPublished:
         assert names(store.PUBLISHED / "00") == ["page.json", "runs.jsonl"]
 
     def test_arrays_that_nothing_needs_any_more_are_removed(self, stored, numbers):
-        runs.save(stored, runs.own_folder("00-a", stored.fingerprint))
-        publish(stored)
+        found = store.record("00-a", stored.fingerprint)
+        found.measured.clear()
+        store.publish("00", [found], [], {})
         assert names(store.PUBLISHED / "00") == ["page.json", "runs.jsonl"]
 
     def test_publishing_twice_writes_the_same_bytes(self, stored, noise):

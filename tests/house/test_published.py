@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,28 @@ SCRIPT = Path(__file__).with_name("page_on_other_data.py")
 NAMES = {facts["name"] for facts in store.published()}
 
 
-@pytest.mark.parametrize("chapter", [name for name in chapters() if any(run[:2] == name[:2] for run in NAMES)])
-def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, tmp_path):
-    env = {**os.environ, "AECORE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, SCRIPT, ROOT / "chapters" / f"{chapter}.md"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+PUBLISHED = [chapter for chapter in chapters() if any(name[:2] == chapter[:2] for name in NAMES)]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """What became of each chapter, two at a time: this file is the longest, and the other worker is idle by then."""
+
+    def run(chapter):
+        folder = tmp_path_factory.mktemp(chapter)
+        env = {**os.environ, "AECORE_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, SCRIPT, ROOT / "chapters" / f"{chapter}.md"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, check=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(PUBLISHED, pool.map(run, PUBLISHED), strict=True))
+
+
+@pytest.mark.parametrize("chapter", PUBLISHED)
+def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, pages):
+    assert pages[chapter].returncode == 0, pages[chapter].stderr[-2000:]
+    found = json.loads(pages[chapter].stdout.splitlines()[-1])
     assert found["missing"] == []
     assert set(found["taken"]) >= {name for name in NAMES if name[:2] == chapter[:2]}
-    # MNIST is official, so chapters about it alone may compare its numbers by an assert; stand-ins are another matter.
-    assert chapter[:2] in ("01", "02") or found["stopped"] == []
+    # MNIST is official, and chapters about it may compare its numbers by an assert. Of EMNIST there is a stand-in.
+    assert chapter[:2] != "03" or found["stopped"] == []
