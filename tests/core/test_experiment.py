@@ -363,7 +363,8 @@ class TestRefuses:
     def test_reconstructions_of_another_shape(self, splits):
         """torch repeats what it can, and the loss falls."""
         model = nn.Sequential(nn.Conv2d(1, 3, 1))
-        with pytest.raises(ValueError, match=r"model: wanted reconstructions of shape \(10, 1, 4, 4\) .*\(10, 3, 4, 4\)"):
+        wanted = r"model: wanted reconstructions of shape \(10, 1, 4, 4\) .*\(10, 3, 4, 4\)"
+        with pytest.raises(ValueError, match=wanted):
             fit(model, splits, PLAN)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
