@@ -1,4 +1,10 @@
-"""Fingerprints: when two trainings are the same, down to the code of a reader's own classes and losses."""
+"""Fingerprints: when two trainings are the same.
+
+They are where nothing differs that the trained weights depend on: plan, model, objective, the images to train and to
+validate on, and the weights to start from. Each of these is written down as text, down to the code of a reader's own
+classes and losses and the values that they use (`describe`), and the fingerprint is a hash of it all. The machine does
+not count, nor do the versions of Python and torch: a run is found again on another computer.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +76,8 @@ def _tells_its_data(layer: nn.Module) -> bool:
 def key_of(function: Callable, images: Images) -> str:
     """Return what tells a measurement: 16 hexadecimal digits of the function's code and of the images.
 
-    A function of aecore is told by its name, wherever it lies in aecore.
+    A function of aecore is told by its name, wherever it lies in aecore. One that fills a list or dict of the notebook
+    while it measures has another key the next time.
 
     Raises:
         ValueError: the function depends on something that cannot be told; the message names it.

@@ -244,6 +244,7 @@ VALUES = {
     "wrapped function of aecore": ("wrapped(2)(ae.losses.mse)", "wrapped(3)(ae.losses.mse)"),
     "cached function": ("functools.lru_cache(lambda d: d.abs())", "functools.lru_cache(lambda d: d.square())"),
     "mapped function": ("torch.vmap(torch.dot, in_dims=(0, None))", "torch.vmap(torch.dot, in_dims=(None, 0))"),
+    "mapped function of aecore": ("torch.vmap(ae.losses.mse)", "ae.losses.mse"),
     "object": ("Scale(2)", "Scale(3)"),
     "object with slots": ("Slots(2)", "Slots(3)"),
     "bound method": ("Scale(2).apply", "Scale(3).apply"),
