@@ -70,7 +70,7 @@ else
 endif
 
 test-pages: $(READY)  ## check the built HTML (after make book)
-	$(PYTEST) tests/pages
+	$(PYTEST) -n $(WORKERS) tests/pages
 
 chapters: $(READY)  ## execute all chapters from their .md, quick profile, into _build/chapters
 	$(SCRATCH) $(BIN)/python book/tools/execute.py _build/chapters
