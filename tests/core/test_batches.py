@@ -207,7 +207,8 @@ class TestValidation:
     def numbered(self, count):
         """Return images of two pixels that hold their number."""
         number = torch.arange(count)
-        return Images(torch.stack([number // 256, number % 256], 1).to(torch.uint8).reshape(count, 1, 1, 2))
+        pixels = torch.stack([number // 256, number % 256], 1).to(torch.uint8)
+        return Images(pixels.reshape(count, 1, 1, 2), labels=number)
 
     def numbers(self, batches):
         return [(values(batch.x)[:, 0, 0] @ torch.tensor([256, 1], dtype=torch.int32)).tolist() for _, batch in batches]
@@ -216,6 +217,10 @@ class TestValidation:
         found = self.numbers(validation_batches(self.numbered(2345), Plan(), CPU, False))
         assert [len(batch) for batch in found] == [1000, 1000, 345]
         assert list(itertools.chain(*found)) == list(range(2345))
+
+    def test_gives_each_image_its_label(self):
+        batches = list(validation_batches(self.numbered(2345), Plan(), CPU, True))
+        assert [batch.labels.tolist() for _, batch in batches] == self.numbers(batches)
 
     def test_counts_its_batches(self):
         found = validation_batches(self.numbered(2345), Plan(), CPU, False)
