@@ -336,8 +336,9 @@ def _check(model: nn.Module, data: Splits, plan: Plan, name: str | None) -> None
             raise TypeError(f"data: wanted Images as its {part}, got {type(images).__name__}; ae.from_array makes them")
     if not isinstance(plan, Plan):
         raise TypeError(f"plan: wanted a Plan, such as ae.Plan(epochs=5), got {type(plan).__name__}")
-    if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]*", name)):
-        raise ValueError(f"name: wanted letters, digits, '-', '_', '+' and '.', as for a folder, got {name!r}")
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.+-]{,99}", name)):
+        wanted = "letters, digits, '-', '_', '+' and '.', 100 at most, as for a folder"
+        raise ValueError(f"name: wanted {wanted}, got {name!r}")
     if len(data.train) == 0:
         raise ValueError(f"data: {data.train.name} has no training images; this set is for measuring only")
     if plan.patience is not None and len(data.valid) == 0:

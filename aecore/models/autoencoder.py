@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
             TypeError: they are no floats in a tensor.
             ValueError: the images have another shape than the model was made for.
         """
-        _check_floats("x", x)
+        self._check_floats("x", x)
         if x.shape[1:] != self.image_shape and not (self.any_size and self._divides(x)):
             raise ValueError(f"x: wanted images of shape {self._wanted(self.image_shape)}, got {tuple(x.shape)}")
         return self.encoder(x)
@@ -87,7 +87,7 @@ class Autoencoder(nn.Module):
             TypeError: they are no floats in a tensor.
             ValueError: the codes have another shape than this model's.
         """
-        _check_floats("z", z)
+        self._check_floats("z", z)
         if z.shape[1:] != self.code_shape and not (self.any_size and z.ndim == 4 and z.shape[1] == self.code_shape[0]):
             raise ValueError(f"z: wanted codes of shape {self._wanted(self.code_shape, 1)}, got {tuple(z.shape)}")
         return self.decoder(z)
@@ -95,6 +95,14 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `decode(encode(x))`, the reconstructions of `x`."""
         return self.decode(self.encode(x))
+
+    def _check_floats(self, argument: str, batch: Tensor) -> None:
+        hint = "; the .floats() of images are" if argument == "x" else ""
+        if not isinstance(batch, Tensor) or not batch.is_floating_point():
+            found = f"a tensor of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
+            raise TypeError(f"{argument}: wanted floats in a tensor, got {found}{hint}")
+        if batch.dtype == torch.float64 and not any(weight.dtype == torch.float64 for weight in self.parameters()):
+            raise TypeError(f"{argument}: wanted float32, got float64; {argument}.float() makes it")
 
     def _stride(self) -> int:
         """How many pixels of an edge come to one place of a convolutional code."""
@@ -125,14 +133,6 @@ def _through(half: str, layers: nn.Module, batch: Tensor) -> Tensor:
     if not isinstance(out, Tensor):
         raise ValueError(f"{half}: wanted it to give a tensor, got {type(out).__name__}")
     return out
-
-
-def _check_floats(argument: str, batch: Tensor) -> None:
-    if isinstance(batch, Tensor) and batch.is_floating_point():
-        return
-    found = f"a tensor of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
-    hint = "; the .floats() of images are" if argument == "x" else ""
-    raise TypeError(f"{argument}: wanted floats in a tensor, got {found}{hint}")
 
 
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

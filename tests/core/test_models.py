@@ -337,6 +337,16 @@ def test_what_are_no_floats_is_refused_with_the_way_out(x, found):
         LinearAutoencoder((1, 4, 4), 2).encode(x)
 
 
+def test_float64_as_numpy_makes_it_is_refused_with_the_way_out():
+    with pytest.raises(TypeError, match=r"x: wanted float32, got float64; x.float\(\) makes it"):
+        LinearAutoencoder((1, 4, 4), 2)(torch.zeros(2, 1, 4, 4, dtype=torch.float64))
+
+
+def test_a_model_in_float64_takes_float64():
+    model = LinearAutoencoder((1, 4, 4), 2).double()
+    assert model(torch.zeros(2, 1, 4, 4, dtype=torch.float64)).dtype == torch.float64
+
+
 def test_codes_that_are_no_floats_are_refused():
     with pytest.raises(TypeError, match="z: wanted floats in a tensor, got list"):
         LinearAutoencoder((1, 4, 4), 2).decode([[0.5, 0.5]])

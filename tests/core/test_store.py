@@ -595,6 +595,20 @@ class TestFloat16:
         publish(run, weights=True)
         assert (store.PUBLISHED / "00" / "weights" / "00-a.safetensors").read_bytes() == before
 
+    @pytest.mark.parametrize(("named", "dtype"), [(["00-a"], torch.float32), (["00-b"], torch.float16)])
+    def test_a_page_that_shows_more_digits_names_those_that_are_shipped_unrounded(self, run, named, dtype):
+        (store.PUBLISHED / "00").mkdir(parents=True)
+        (store.PUBLISHED / "00" / "page.json").write_text(json.dumps({"data": {}, "float32": named}))
+        self.shipped(run, torch.tensor([0.1]))
+        assert self.file().dtype == dtype
+
+    def test_a_page_goes_on_naming_them_when_it_is_published_again(self, run):
+        (store.PUBLISHED / "00").mkdir(parents=True)
+        (store.PUBLISHED / "00" / "page.json").write_text(json.dumps({"data": {}, "float32": ["00-a", "00-old"]}))
+        for _ in range(2):
+            self.shipped(run, torch.tensor([0.1]))
+        assert (self.file().dtype, store._page("00")["float32"]) == (torch.float32, ["00-a"])
+
 
 class TestPublish:
     @pytest.fixture
