@@ -395,7 +395,9 @@ class TestRefuses:
         with pytest.raises(ValueError, match="loss: unknown name 'msse'. Did you mean 'mse'"):
             fit(linear(), splits, PLAN, loss="msse")
 
-    @pytest.mark.parametrize("name", ["../a", "a/b", "", ".", "..", "a b", "/tmp/a", 5, True, b"a", ["a"], 101 * "a"], ids=repr)
+    @pytest.mark.parametrize(
+        "name", ["../a", "a/b", "", ".", "..", "a b", "/tmp/a", 5, True, b"a", ["a"], 101 * "a"], ids=repr
+    )
     def test_a_name_that_is_no_folder_name(self, splits, name):
         with pytest.raises(ValueError, match="name: wanted letters, digits"):
             fit(linear(), splits, PLAN, name=name)
