@@ -1,5 +1,6 @@
 """`runs.measured`: what was measured comes back exactly, however it is packed."""
 
+import copy
 import json
 import math
 
@@ -122,7 +123,7 @@ class TestPlain:
 
     @pytest.mark.parametrize("value", [torch.zeros(2), np.zeros(2), [0, 0]], ids=["tensor", "array", "list"])
     def test_is_a_copy(self, value):
-        found, before = measured({"a": value}), plain({"a": value})
+        found, before = measured({"a": value}), plain(copy.deepcopy({"a": value}))
         value[0] = 1
         assert same(found["key"].value, before)
 

@@ -111,12 +111,12 @@ def test_ssim_of_digits_and_letters_is_that_of_scikit_image_and_of_torchmetrics(
 
 
 def test_ssim_of_photographs_is_that_of_scikit_image():
-    """A bright, even sky is the hard case: its variance is what is left of two numbers near 1. torchmetrics, whose
-    window does not add up to 1 in double precision, is 1e-4 off there."""
+    """A bright, even sky is the hard case: its variance is what is left of two numbers near 1. With a window that was
+    made in float32 and does not add up to 1, as that of torchmetrics, the same is 4e-5 off."""
     x = sample.build("cifar10").test.floats()[:40]
-    x_hat = (x + 0.001 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    # float32: 6e-8 against C2 = 9e-4, the smallest that the error is divided by, is 7e-5 at one place
-    assert metrics.ssim(x, x_hat).tolist() == pytest.approx(each(ssim_of_scikit_image, (x, x_hat)), abs=1e-5)
+    x_hat = (x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    # float32: 6e-8 against C2 = 9e-4, the smallest that the error is divided by, is 7e-5 at one place, less in the mean
+    assert metrics.ssim(x, x_hat).tolist() == pytest.approx(each(ssim_of_scikit_image, (x, x_hat)), abs=5e-6)
 
 
 def test_ssim_of_two_even_pictures_by_hand():
