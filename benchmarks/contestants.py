@@ -37,6 +37,8 @@ class Contestant:
         packages: what must be installed beside what aecore needs, by the names that pip knows.
         convolutional_only: leave it out where the model has no convolutions.
         exact: False where it computes in bfloat16, so that its weights cannot be equal.
+        every: it trains in every so many rounds only, where it is so slow that it would take most of the time and so
+            far off that fewer rounds show it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Contestant:
     packages: tuple[str, ...] = ()
     convolutional_only: bool = False
     exact: bool = True
+    every: int = 1
 
     def hindrance(self, device: torch.device) -> str | None:
         """Return why it cannot be measured here, or None."""
@@ -290,13 +293,13 @@ class Pictures(Dataset):
         return self.transform(picture), 0  # a tutorial's data set has labels, though an autoencoder needs none
 
 
-@contestant("tutorial loop")
+@contestant("tutorial loop", every=3)
 def tutorial(task: Task) -> Training:
     """Plain PyTorch as tutorials write it."""
     return _tutorial(task, workers=0)
 
 
-@contestant("tutorial loop, 2 workers")
+@contestant("tutorial loop, 2 workers", every=3)
 def tutorial_with_workers(task: Task) -> Training:
     """The same with `num_workers=2`."""
     return _tutorial(task, workers=2)

@@ -52,7 +52,7 @@ class Settings:
 
     Args:
         cases, contestants: names; all of them where it counts.
-        repetitions: rounds, in each of which every contestant trains once.
+        repetitions: rounds, in each of which every contestant trains once, the slow ones in every third.
         quick: a smoke test: so few images that its numbers mean nothing.
     """
 
@@ -169,9 +169,9 @@ def measure_case(case: Case, settings: Settings, tell: Callable[[str], None] = p
 
 def _rounds(
     case: Case, contestants: list[Contestant], images: int, epochs: int, repetitions: int, tell: Callable[[str], None]
-) -> dict[str, list[dict]]:
-    """Return the answers of each contestant, one for each round."""
-    answers: dict[str, list[dict]] = {one.name: [] for one in contestants}
+) -> dict[str, list[dict | None]]:
+    """Return the answers of each contestant, one for each round; None where it did not take part."""
+    answers: dict[str, list[dict | None]] = {one.name: [] for one in contestants}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         workers = []
@@ -184,7 +184,8 @@ def _rounds(
         check_same_work(case, {one: folder / str(number) for number, one in enumerate(contestants)})
         for round_ in range(repetitions):
             for worker in in_turn(workers, round_):
-                answers[worker.name].append(worker.train())
+                takes_part = round_ % CONTESTANTS[worker.name].every == 0
+                answers[worker.name].append(worker.train() if takes_part else None)
             tell(f"{case.name}: round {round_ + 1} of {repetitions}")
     return answers
 
@@ -242,12 +243,13 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
     return torch.cat([weights[name].detach().cpu().flatten() for name in sorted(weights)])
 
 
-def _gathered(answers: list[dict]) -> dict:
-    """Return the seconds of each repetition, and the peaks of memory over all of them."""
+def _gathered(answers: list[dict | None]) -> dict:
+    """Return the seconds of each repetition, None where it did not take part, and the peaks of memory over all."""
+    there = [one for one in answers if one is not None]
     return {
-        "seconds": [round(one["seconds"], 6) for one in answers],
-        "memory_mb": _highest([one["memory_mb"] for one in answers]),
-        "gpu_memory_mb": _highest([one["gpu_memory_mb"] for one in answers]),
+        "seconds": [None if one is None else round(one["seconds"], 6) for one in answers],
+        "memory_mb": _highest([one["memory_mb"] for one in there]),
+        "gpu_memory_mb": _highest([one["gpu_memory_mb"] for one in there]),
     }
 
 

@@ -38,8 +38,8 @@ def load(folder: Path = RESULTS) -> dict[str, dict]:
 
 
 def seconds_per_epoch(case: dict, name: str) -> list[float]:
-    """Return a contestant's seconds for one epoch, one value for each repetition."""
-    return [seconds / case["epochs"] for seconds in case["contestants"][name]["seconds"]]
+    """Return a contestant's seconds for one epoch, one value for each repetition in which it took part."""
+    return [seconds / case["epochs"] for seconds in case["contestants"][name]["seconds"] if seconds is not None]
 
 
 def images_per_second(case: dict, name: str) -> float:
@@ -48,19 +48,14 @@ def images_per_second(case: dict, name: str) -> float:
 
 
 def speed_ratios(case: dict, name: str, other: str) -> list[float]:
-    """Return how many times as fast `name` was as `other` in each round, where both ran within a short time."""
-    pairs = zip(seconds_per_epoch(case, name), seconds_per_epoch(case, other), strict=True)
-    return [theirs / own for own, theirs in pairs]
+    """Return how many times as fast `name` was as `other` in each round of both, where they ran within a short time."""
+    pairs = zip(*(case["contestants"][one]["seconds"] for one in (name, other)), strict=True)
+    return [theirs / own for own, theirs in pairs if None not in (own, theirs)]
 
 
 def speed_ratio(case: dict, name: str, other: str) -> float:
     """Return the median over the rounds: what slows the machine down for a while slows both and cancels."""
     return statistics.median(speed_ratios(case, name, other))
-
-
-def left_out(case: dict) -> dict[str, str]:
-    """Return why contestants were not measured, by their names; older files, where all were, say nothing of it."""
-    return case.get("left_out", {})
 
 
 # ---- text ----
@@ -89,7 +84,8 @@ def measured_with(result: dict) -> str:
     return (
         f"Measured on {result['date']}{beside} under {machine['system']} with {versions}. "
         f"Each step takes {settings['batch_size']} images at learning rate {settings['lr']:g}; "
-        f"each table shows the median and the range of {settings['repetitions']} repetitions.\n"
+        f"each table shows the median and the range of {settings['repetitions']} repetitions, of the tutorial loops "
+        "every third.\n"
     )
 
 
@@ -118,7 +114,7 @@ def table(case: dict, with_gpu: bool) -> str:
             _megabytes(found["memory_mb"]),
         ]
         lines.append(_line(cells + ([_megabytes(found["gpu_memory_mb"])] if with_gpu else [])))
-    for name, why in left_out(case).items():
+    for name, why in case["left_out"].items():
         lines.append(_line([_name(name), why] + [""] * (len(head) - 2)))
     return "\n".join(lines) + "\n"
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from .. import config
 from ..files import sha256 as sha256_of
 from ..files import write_text
+from ..locks import exclusive
 from .catalogue import CATALOGUE, folders_of, has_files
 from .errors import DownloadFailed
-from .lock import exclusive
 
 DIV2K_BASE = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 # folder in the archive: (archive, bytes, SHA-256), from the checksum list of TensorFlow Datasets

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..inference import device_of, eval_mode, model_of
-from .autoencoder import Autoencoder
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of a summary: `part` is "encoder", "decoder" or "", `shape` is that of one output."""
+    """One line of a summary: `part` is "encoder", "decoder", "head" …, or "", `shape` is that of one output."""
 
     part: str
     text: str
@@ -30,7 +29,7 @@ class Summary:
     title: str
     layers: tuple[Layer, ...]
     image_shape: tuple[int, ...]
-    code_shape: tuple[int, ...]
+    code_shape: tuple[int, ...] | None  # None: the model has no code, as a classifier
 
     @property
     def params(self) -> int:
@@ -43,31 +42,35 @@ class Summary:
         return sum(layer.macs for layer in self.layers)
 
     @property
-    def ratio(self) -> float:
-        """Values of the code over values of the image. Values, not bytes."""
+    def ratio(self) -> float | None:
+        """Values of the code over values of the image. Values, not bytes. None where there is no code."""
+        if self.code_shape is None:
+            return None
         return math.prod(self.code_shape) / math.prod(self.image_shape)
 
     def __repr__(self) -> str:
         rows = [("", "image", _by(self.image_shape), "", "")]
-        for part in ("encoder", "decoder"):
+        for part in dict.fromkeys(layer.part for layer in self.layers if layer.part):
             rows += [
                 (part, layer.text, _by(layer.shape), _count(layer.params), _count(layer.macs))
                 for layer in self.layers
                 if layer.part == part
             ]
-            if part == "encoder":
+            if part == "encoder" and self.code_shape is not None:
                 rows.append(("", "code", _by(self.code_shape), "", ""))
         rows += [("", layer.text, "", _count(layer.params), "") for layer in self.layers if not layer.part]
         rows.append(("", "all", "", _count(self.params), _count(self.macs)))
         head = ("part", "layer", "shape after it", "weights", "multiply–adds")
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
         lines = [_line(row, widths) for row in [head, *rows]]
-        values = f"{math.prod(self.code_shape)} / {math.prod(self.image_shape)} = {self.ratio:.4f}"
-        return "\n".join([self.title, *lines, f"code values / image values = {values}"])
+        if self.code_shape is not None:
+            values = f"{math.prod(self.code_shape)} / {math.prod(self.image_shape)} = {self.ratio:.4f}"
+            lines.append(f"code values / image values = {values}")
+        return "\n".join([self.title, *lines])
 
 
 @torch.no_grad()
-def summary(model: Autoencoder) -> Summary:
+def summary(model: nn.Module) -> Summary:
     """Return the layers of `model` with the shape after each, its weights and its multiply–adds.
 
     The shapes are not computed from formulas: a blank image goes through the model and each layer
@@ -75,22 +78,22 @@ def summary(model: Autoencoder) -> Summary:
     that no layer reports have a line at the end.
 
     Args:
-        model: an autoencoder, or a run of one.
+        model: an autoencoder, a classifier, or another network that has an `image_shape`; or a run of one.
 
     Raises:
         TypeError: it is something else.
     """
     model = model_of(model)
-    if missing := [part for part in ("encoder", "decoder", "image_shape") if not hasattr(model, part)]:
+    if not isinstance(model, nn.Module) or not hasattr(model, "image_shape"):
         raise TypeError(
-            f"model: wanted an Autoencoder, with encoder, decoder and image_shape, got {type(model).__name__} without "
-            f"{' and '.join(missing)}; wrap your layers: Autoencoder(image_shape, encoder, decoder)"
+            f"model: wanted a network with an image_shape, got {type(model).__name__}; wrap your layers: "
+            "Autoencoder(image_shape, encoder, decoder)"
         )
     layers: list[Layer] = []
     hooks = []
     counted: set[int] = set()
-    for part in ("encoder", "decoder"):
-        for layer in getattr(model, part).modules():
+    for part, layers_of_part in model.named_children():
+        for layer in layers_of_part.modules():
             if not list(layer.children()) or list(layer.parameters(recurse=False)):
                 hooks.append(layer.register_forward_hook(_recorder(part, layers, counted)))
     try:
@@ -101,7 +104,7 @@ def summary(model: Autoencoder) -> Summary:
             hook.remove()
     if elsewhere := count_parameters(model) - sum(layer.params for layer in layers):
         layers.append(Layer("", "outside these layers", (), elsewhere, 0))
-    return Summary(type(model).__name__, tuple(layers), model.image_shape, model.code_shape)
+    return Summary(type(model).__name__, tuple(layers), model.image_shape, getattr(model, "code_shape", None))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import errno
 import functools
 import hashlib
 import io
@@ -22,6 +21,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import config, files
+from ..locks import exclusive
+from ..training.state import put_back, tensors_of
 from .measured import Measured
 from .run import NoWeights, Run
 
@@ -133,7 +135,7 @@ def save(run: Run, folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    write_weights(run.model.state_dict(), folder / WEIGHTS)
+    write_weights(tensors_of(run.model), folder / WEIGHTS)
     (folder / MEASURED).unlink(missing_ok=True)  # it tells of the training before
     facts = {**run.facts(), "format": FORMAT, "weights_sha256": files.sha256(folder / WEIGHTS)}
     files.write_text(folder / FACTS, json.dumps(with_checksum(facts), indent=1, sort_keys=True, allow_nan=False) + "\n")
@@ -180,7 +182,7 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write weights and buffers, whole or not at all.
 
     Args:
-        weights: a model's `state_dict`.
+        weights: a model's tensors by name.
         path: of the file.
 
     Raises:
@@ -211,10 +213,12 @@ def load_weights(path: Path, sha256: str, model: nn.Module) -> None:
         weights = unpacked(content)
     except SafetensorError as error:
         raise DamagedRun(f"{path} cannot be read: {error}") from error
-    shapes = {name: value.shape for name, value in weights.items()}
-    if shapes != {name: value.shape for name, value in model.state_dict().items()}:
+    here = tensors_of(model)
+    needed = model.state_dict().keys()  # buffers that are registered with persistent=False may be missing in old files
+    shapes = {name: value.shape for name, value in here.items() if name in needed or name in weights}
+    if shapes != {name: value.shape for name, value in weights.items()}:
         raise DamagedRun(f"{path} does not fit this model: it holds other weights, or some of other shapes")
-    model.load_state_dict(weights)
+    put_back(model, {**here, **weights})
     model.eval()
 
 
@@ -539,39 +543,18 @@ def _checksum(facts: Mapping) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def training_lock(folder: Path, name: str, wait: bool = True) -> Iterator[bool]:
+def training_lock(folder: Path, name: str, wait: bool = True) -> AbstractContextManager[bool]:
     """Let one process at a time train the run of a folder; others wait until it has stored it, or has ended.
-
-    The system gives the lock back when its process ends, however that comes about. Where there are no such locks
-    (Windows, some network folders), nobody waits.
 
     Args:
         folder: of the run.
         name: of the run, for the line that says who waits.
         wait: False does not wait.
 
-    Yields:
-        Whether no other process has it.
+    Returns:
+        A context, which gives whether no other process has it.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            is_held = error.errno in (errno.EACCES, errno.EAGAIN)
-            if is_held and not wait:
-                yield False
-                return
-            if is_held:
-                config.log.info(f"{name}: another process trains this run; waiting for it")
-                fcntl.flock(stream, fcntl.LOCK_EX)
-        yield True
+    return exclusive(folder / ".lock", f"{name}: another process trains this run", wait)
 
 
 class _Tried(Exception):

@@ -96,7 +96,7 @@ def child(
     with os.fdopen(reading) as stream:
         answer = stream.read()
     _, status = os.waitpid(number, 0)
-    # The lock is empty and stays for ever.
+    # The lock file of a process that was ended by a signal stays, and holds nobody up.
     found = [path for path in home.rglob("*") if path.is_file() and path.name != ".lock"]
     there = sorted(path.relative_to(home).as_posix().partition("/")[2] for path in found)
     return {"status": os.waitstatus_to_exitcode(status), "files": there, **(json.loads(answer) if answer else {})}

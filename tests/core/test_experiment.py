@@ -48,7 +48,7 @@ def equal(one, other):
 
 
 def names(folder):
-    """The files of a folder that are not hidden; `.lock` is what processes lock."""
+    """The files of a folder that are not hidden."""
     return sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
 
 
@@ -457,7 +457,7 @@ class TestStoreThatFails:
 
     def test_a_disk_full_after_training_leaves_no_half_file(self, splits, full_disk):
         run = fit(linear(), splits, PLAN, name="00-a")
-        assert [path.name for path in runs.own_folder("00-a", run.fingerprint).iterdir()] == [".lock"]
+        assert [path.name for path in runs.own_folder("00-a", run.fingerprint).iterdir()] == []
 
 
 def flip(place):
@@ -552,7 +552,7 @@ class TestDivergence:
     def test_stores_no_run(self, splits):
         with pytest.raises(TrainingDiverged):
             fit(linear(), splits, Plan(epochs=3, lr=1e30), name="00-a")
-        assert not [path for path in config.runs_root().rglob("*.*") if path.name != ".lock"]
+        assert not list(config.runs_root().rglob("*.*"))
 
 
 def test_a_run_says_what_it_was_trained_on(splits):
@@ -814,7 +814,7 @@ class TestKilledAtTheVeryEnd:
 
     def test_the_next_call_removes_what_was_left(self, folder, splits):
         fit(linear(), splits, PLAN, name="00-a")
-        assert sorted(path.name for path in folder.iterdir()) == [".lock", "run.json", "weights.safetensors"]
+        assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.safetensors"]
 
     def test_the_next_call_leaves_what_a_training_needs_that_is_under_way(self, folder, splits):
         """One that trains the stored run anew, with AECORE_RETRAIN."""

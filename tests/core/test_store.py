@@ -57,6 +57,12 @@ def model():
     return ConvAutoencoder((1, 4, 4), 3)
 
 
+def with_hidden_buffer(value):
+    model = nn.Linear(2, 2)
+    model.register_buffer("seen", torch.tensor(value), persistent=False)
+    return model
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -309,6 +315,18 @@ class TestWeights:
         with pytest.raises(DamagedRun, match=r"weights.safetensors does not fit this model"):
             runs.load(folder, other)
         assert equal(other.state_dict(), before)
+
+    def test_come_back_with_the_buffers_that_a_state_dict_leaves_out(self, run, folder):
+        """A training may change them, and then they are part of what was trained."""
+        run.model = with_hidden_buffer(5.0)
+        runs.save(run, folder)
+        assert runs.load(folder, with_hidden_buffer(0.0)).model.seen == 5
+
+    def test_without_such_a_buffer_leave_it_as_it_was(self, run, folder):
+        """Files of earlier versions, and tables that a model computes when it is made."""
+        run.model = nn.Linear(2, 2)
+        runs.save(run, folder)
+        assert runs.load(folder, with_hidden_buffer(3.0)).model.seen == 3
 
     def test_that_are_no_safetensors_are_refused(self, tmp_path):
         (tmp_path / "w").write_bytes(b"junk")

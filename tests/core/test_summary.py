@@ -11,6 +11,7 @@ from aecore.models import (
     ConvAutoencoder,
     DenseAutoencoder,
     LinearAutoencoder,
+    ResidualClassifier,
     StridedConvAutoencoder,
     count_parameters,
     summary,
@@ -184,6 +185,22 @@ def test_weights_outside_all_layers_have_a_line():
     assert said == [["outside", "these", "layers", "2"]]
 
 
+class TestClassifier:
+    """A network without a code: its parts are what it names."""
+
+    SUMMARY = summary(ResidualClassifier((1, 8, 8), classes=2, width=1))
+
+    def test_parts_are_those_of_the_network(self):
+        assert [layer.part for layer in self.SUMMARY.layers if layer.macs][-1] == "head"
+
+    def test_multiply_adds_by_hand(self):
+        """Stem and first stage 3 · 9 · 64; then 3×3 of 1→2 and 2→2 and 1×1 at 4×4; the same of 2→4 at 2×2; 4→2."""
+        assert self.SUMMARY.macs == 3 * 9 * 64 + (18 + 36 + 2) * 16 + (72 + 144 + 8) * 4 + 8
+
+    def test_table_has_no_code(self):
+        assert (self.SUMMARY.ratio, "code values" in repr(self.SUMMARY)) == (None, False)
+
+
 def test_of_a_run_it_is_that_of_its_model():
     model = ALL["linear"]
     assert summary(SimpleNamespace(model=model)) == summary(model)
@@ -192,12 +209,12 @@ def test_of_a_run_it_is_that_of_its_model():
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(16, 16)), "got Sequential without encoder and decoder and image_shape"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(16, 16)), "wanted a network with an image_shape, got Sequential; wrap"),
         (LinearAutoencoder, "got the class LinearAutoencoder; make one of it first"),
         (5, "wanted a model, a run or a function, got int"),
     ],
     ids=["layers", "class", "number"],
 )
-def test_what_is_no_autoencoder_is_refused(what, words):
+def test_what_has_no_image_shape_is_refused(what, words):
     with pytest.raises(TypeError, match=f"model: .*{words}"):
         summary(what)

@@ -14,9 +14,9 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from aecore import config
-from aecore.data import DataNotFound, DownloadFailed, download, load, lock
-from aecore.data.lock import exclusive
+from aecore import config, locks
+from aecore.data import DataNotFound, DownloadFailed, download, load
+from aecore.locks import exclusive
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -175,20 +175,20 @@ def test_a_lock_file_that_was_left_behind_does_not_hold(root):
 
 def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(root, monkeypatch):
     # Who held it removes the file between our opening it and our locking it: a third one may hold a new file by now.
-    take, removed = lock._try_lock, []
+    take, removed = locks._try_lock, []
 
     def take_late(stream):
         if not removed:
             removed.append((root / "a.lock").unlink())
         return take(stream)
 
-    monkeypatch.setattr(lock, "_try_lock", take_late)
+    monkeypatch.setattr(locks, "_try_lock", take_late)
     with exclusive(root / "a.lock"):
         assert (root / "a.lock").exists()
 
 
 def test_who_waits_for_a_lock_says_so_once(root, monkeypatch, caplog):
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(config.log, "propagate", True)
     entered = []
 
@@ -204,7 +204,7 @@ def test_who_waits_for_a_lock_says_so_once(root, monkeypatch, caplog):
             assert not entered
         other.join()
     assert entered
-    assert caplog.text.count("waiting for another process, which holds") == 1
+    assert caplog.text.count("a.lock; waiting for it") == 1
 
 
 def test_a_wrong_sha256_is_deleted_and_both_digests_are_named(server, root):

@@ -388,7 +388,7 @@ def test_published_results_hold_every_case_and_contestant(slug, result):
     repetitions = result["settings"]["repetitions"]
     assert list(result["cases"]) == list(CASES)
     for name, found in result["cases"].items():
-        there = {*found["contestants"], *report.left_out(found)}
+        there = {*found["contestants"], *found["left_out"]}
         assert there == {one.name for one in CONTESTANTS.values() if one.suits(CASES[name])}
         assert {len(one["seconds"]) for one in found["contestants"].values()} == {repetitions}
 
