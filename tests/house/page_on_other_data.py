@@ -1,7 +1,8 @@
 """Run a chapter's cells as a reader would whose data are not the page's: full profile, the built-in sample as data.
 
-Prints a line of JSON: the names of the runs that were taken, and those that would have been trained. Used by
-test_published.py, in a process of its own, since a notebook's classes and functions belong to `__main__`.
+Prints a line of JSON: the names of the runs that were taken, those that would have been trained, and the cells that
+stopped, each as error and source. Used by test_published.py, in a process of its own, since a notebook's classes and
+functions belong to `__main__`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,6 @@ for cell in jupytext.read(sys.argv[1]).cells:
         result = shell.run_cell(cell.source)
         if not result.success:
             error = result.error_before_exec or result.error_in_exec
-            stopped.append(f"{type(error).__name__} in: {cell.source[:60]!r}")
+            stopped.append((type(error).__name__, cell.source))
 taken = sorted({fact["name"] for fact in journal.entries() if fact["kind"] == "run" and fact["other_data"]})
 print("\n" + json.dumps({"taken": taken, "missing": missing, "stopped": stopped}))

@@ -6,6 +6,7 @@ fingerprints as when it was published, so this also holds the promise that old f
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -37,11 +38,21 @@ def pages(tmp_path_factory):
         return dict(zip(PUBLISHED, pool.map(run, PUBLISHED), strict=True))
 
 
-@pytest.mark.parametrize("chapter", PUBLISHED)
-def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, pages):
+@pytest.fixture
+def found(chapter, pages):
     assert pages[chapter].returncode == 0, pages[chapter].stderr[-2000:]
-    found = json.loads(pages[chapter].stdout.splitlines()[-1])
+    return json.loads(pages[chapter].stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("chapter", PUBLISHED)
+def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, found):
     assert found["missing"] == []
     assert set(found["taken"]) >= {name for name in NAMES if name[:2] == chapter[:2]}
-    # MNIST is official, and chapters about it may compare its numbers by an assert. Of EMNIST there is a stand-in.
-    assert chapter[:2] != "03" or found["stopped"] == []
+
+
+# MNIST is official, and chapters about it may compare its numbers by an assert. Of the others a reader may have another
+# copy than the page: of these no cell may stop.
+@pytest.mark.parametrize("chapter", PUBLISHED)
+def test_no_cell_about_data_with_a_stand_in_stops(chapter, found):
+    about = r"emnist|\bstl|\bodd\b|photos" if chapter[:2] != "03" else ""
+    assert [cell for cell in found["stopped"] if re.search(about, cell[1])] == []
