@@ -180,14 +180,19 @@ function aecoreFigure(key, data, css) {
     return { row, set };
   }
 
-  // Pictures side by side, none of them larger than is good for few.
+  // Pictures side by side, none of them larger than is good for few; rows of one length: ten are 10 or 5 and 5, not 9 and 1.
   function side(className, parts) {
     const box = element("div", { className }, ...parts);
     box.style.maxWidth = `calc(${parts.length} * (var(--largest) + 1rem))`;
+    new ResizeObserver(() => {
+      box.style.gridTemplateColumns = ""; // as many in a row as fit, by the style sheet
+      const fit = getComputedStyle(box).gridTemplateColumns.split(" ").length;
+      const rows = Math.ceil(parts.length / fit);
+      box.style.gridTemplateColumns = `repeat(${Math.ceil(parts.length / rows)}, 1fr)`;
+    }).observe(box);
     return box;
   }
 
-  // The positions below a slider: all of them where there is room, else the first and the last.
   function ticks(labels) {
     const all = labels.length <= 10 && labels.every((label) => label.length <= 4);
     const shown = all ? labels : [labels[0], labels[labels.length - 1]];

@@ -66,6 +66,7 @@ def figures():
         "two": INTERACTIVE.code(model(2), images, max_bytes=60_000),
         "sizes": INTERACTIVE.slider(copies, value_name="values in the code", originals=few),
         "photo": INTERACTIVE.slider(photo, value_name="bits per pixel", originals=torch.ones(1, 3, 8, 8)),
+        "ten": INTERACTIVE.slider({size: torch.rand(10, 1, 8, 8) for size in ("1", "256")}, value_name="values"),
         "walk": INTERACTIVE.slider(INTERACTIVE.walks(model(4), few, steps=5), value_name="share of the second image"),
     }
 
@@ -265,6 +266,30 @@ def test_a_single_picture_stands_beside_its_original(all_figures):
     colours = [picture[:3] for picture in shown(all_figures, "photo")[:3]]
     assert colours == [[255] * 3, [204] * 3, [0] * 3]  # original, JPEG of .8, ours
     assert place(all_figures, "photo").locator(".name").all_text_contents() == ["original", "JPEG", "ours"]
+
+
+@pytest.mark.parametrize(("width", "in_a_row"), [(1000, 10), (600, 5), (340, 5), (200, 2)])
+def test_ten_pictures_stand_in_rows_of_one_length(opened, width, in_a_row):
+    """At 600 pixels nine would fit."""
+    visited = opened("ten")
+    visited.page.set_viewport_size({"width": width, "height": 900})
+    count = """async (box) => {
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);  // the observer is called after a layout
+      return getComputedStyle(box).gridTemplateColumns.split(" ").filter((width) => parseFloat(width) > 0).length;
+    }"""
+    assert place(visited, 0).locator(".columns").evaluate(count) == in_a_row
+
+
+def test_the_last_number_below_a_slider_ends_with_it(opened):
+    visited = opened("ten")
+    slider = place(visited, 0).get_by_role("slider")
+    ends = """element => {
+      const content = new Range();
+      content.selectNodeContents(element);
+      return content.getBoundingClientRect().right;
+    }"""
+    last = place(visited, 0).locator(".ticks span").last.evaluate(ends)
+    assert last <= slider.evaluate("element => element.getBoundingClientRect().right") + 0.5
 
 
 def test_without_scripts_the_still_pictures_are_there(opened, figures):
