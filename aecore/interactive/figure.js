@@ -16,7 +16,7 @@ function aecoreFigure(key, data, css) {
       const figure = { code: codeFigure, slider: sliderFigure }[data.kind](sprite);
       // A shadow root takes the place of the still picture, and keeps the page's style sheets out.
       place.attachShadow({ mode: "open" }).append(style, figure);
-      figure.style.setProperty("--smallest", `${Math.max(54, Math.min(150, data.width))}px`);
+      figure.style.setProperty("--smallest", `${Math.max(48, Math.min(150, data.width))}px`);
       figure.style.setProperty("--largest", `${Math.max(200, Math.min(320, 2 * data.width))}px`);
     };
     sprite.src = data.sprite;
