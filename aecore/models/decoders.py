@@ -1,10 +1,12 @@
-"""One encoder, many decoders: seven ways to double the height and width of a picture."""
+"""One encoder, many decoders: eight ways to double the height and width of a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_size
 
@@ -95,6 +97,51 @@ def _shuffled(into: int, out: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(into, 4 * out, kernel_size=3, padding=1), nn.PixelShuffle(2))
 
 
+class ICNRConv2d(nn.Conv2d):
+    """The convolution in front of a 2×2 pixel shuffle, started so that the four pixels of a block are equal.
+
+    Each kernel is drawn once and repeated for the four channels that `nn.PixelShuffle` deals out as one block, and so
+    is its bias. At first the layer therefore computes what a convolution and nearest-neighbour upsampling would: no
+    checkerboard (ICNR, Aitken et al. 2017, section 3). Training moves the four apart where that pays.
+
+    Args:
+        into: channels that come in.
+        out: channels behind the pixel shuffle; the layer itself gives four times as many.
+        kernel_size: odd; height and width stay as they are.
+    """
+
+    def __init__(self, into: int, out: int, kernel_size: int = 3) -> None:
+        super().__init__(into, 4 * out, kernel_size, padding=kernel_size // 2)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw one kernel and one bias for each block of four channels, as `nn.Conv2d` draws them."""
+        super().reset_parameters()
+        for drawn in (self.weight, self.bias):
+            drawn.copy_(drawn[::4].repeat_interleave(4, dim=0))
+
+
+class Blur(nn.Module):
+    """The mean of each 2×2 pixels, with stride 1; above and at the left the edge is repeated, so the size stays.
+
+    Behind a pixel shuffle it averages over every position of a block once, so a pattern of period 2 cannot get through
+    (Aitken et al. 2017, section 4, as in fastai's PixelShuffle_ICNR). It shifts the picture by half a pixel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the blurred (N, C, H, W)."""
+        return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), kernel_size=2, stride=1)
+
+
+def _shuffled_evenly(into: int, out: int) -> nn.Module:
+    """Return a sub-pixel convolution that starts as nearest-neighbour upsampling."""
+    return nn.Sequential(ICNRConv2d(into, out), nn.PixelShuffle(2))
+
+
+def _shuffled_and_blurred(into: int, out: int) -> nn.Module:
+    return nn.Sequential(*_shuffled_evenly(into, out), Blur())
+
+
 UPSAMPLERS: dict[str, Doubler] = {
     "transposed-2": _transposed(2),
     "transposed-3": _transposed(3),
@@ -102,4 +149,6 @@ UPSAMPLERS: dict[str, Doubler] = {
     "nearest": _enlarged("nearest"),
     "bilinear": _enlarged("bilinear"),
     "shuffle": _shuffled,
+    "shuffle-icnr": _shuffled_evenly,
+    "shuffle-icnr-blur": _shuffled_and_blurred,
 }

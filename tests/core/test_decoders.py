@@ -4,10 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from aecore.models import UPSAMPLERS, UpsamplingAutoencoder, summary
+from aecore.models import UPSAMPLERS, UpsamplingAutoencoder, init_weights, summary
+from aecore.models.decoders import Blur
 
 # Channels between the two doublings; with these all cost the same, since channels · kernel² is 576 for each.
-WIDTHS = {"transposed-2": 144, "transposed-3": 64, "transposed-4": 36, "nearest": 16, "bilinear": 16, "shuffle": 16}
+WIDTHS = {
+    "transposed-2": 144, "transposed-3": 64, "transposed-4": 36, "nearest": 16, "bilinear": 16, "shuffle": 16,
+    "shuffle-icnr": 16, "shuffle-icnr-blur": 16,
+}  # fmt: skip
 
 
 def layer_of(up):
@@ -45,18 +49,18 @@ class TestEveryDoubling:
         assert str(encoder) == str(UpsamplingAutoencoder((1, 28, 28), 128).encoder)
 
 
-def test_stamps_of_kernel_2_just_touch():
+def test_kernels_of_size_2_just_touch():
     assert torch.equal(applied("transposed-2", [[1, 2], [3, 4]]), torch.tensor([[1.0, 2], [3, 4]]).repeat_interleave(
         2, 0).repeat_interleave(2, 1))  # fmt: skip
 
 
-def test_stamps_of_kernel_3_overlap_on_every_second_row_and_column():
-    # Along one axis a pixel is covered by one stamp, or by two; in the plane by 1, 2 or 4. The last lies at the edge.
+def test_kernels_of_size_3_overlap_on_every_second_row_and_column():
+    # Along one axis a pixel is covered by one kernel, or by two; in the plane by 1, 2 or 4. The last lies at the edge.
     covered = torch.tensor([1.0, 2, 1, 2, 1, 2, 1, 1])
     assert torch.equal(applied("transposed-3", [[1] * 4] * 4), torch.outer(covered, covered))
 
 
-def test_stamps_of_kernel_4_cover_every_inner_pixel_equally():
+def test_kernels_of_size_4_cover_every_inner_pixel_equally():
     covered = torch.tensor([1.0, 2, 2, 2, 2, 2, 2, 1])
     assert torch.equal(applied("transposed-4", [[1] * 4] * 4), torch.outer(covered, covered))
 
@@ -81,6 +85,69 @@ def test_shuffle_deals_four_channels_out_as_one_block():
     nn.init.zeros_(layer[0].weight)
     layer[0].bias.data = torch.tensor([1.0, 2, 3, 4])
     assert layer(torch.zeros(1, 1, 1, 2))[0, 0].tolist() == [[1, 2, 1, 2], [3, 4, 3, 4]]
+
+
+class TestICNR:
+    """The start of a sub-pixel convolution at which the four pixels of a block are equal (Aitken et al. 2017)."""
+
+    @staticmethod
+    def blocks(up, x, seed=0):
+        """The doubled picture by blocks: (N, channels, H, W, 4)."""
+        layer = UPSAMPLERS[up](3, 5)
+        init_weights(layer, seed)
+        with torch.no_grad():
+            return nn.functional.pixel_unshuffle(layer(x), 2).unflatten(1, (5, 4)).movedim(2, -1)
+
+    def test_makes_of_any_picture_blocks_of_four_equal_pixels(self):
+        found = self.blocks("shuffle-icnr", torch.rand(2, 3, 6, 7))
+        assert torch.equal(found, found[..., :1].expand_as(found))
+
+    def test_makes_of_a_constant_picture_a_constant_one_away_from_the_padding(self):
+        found = self.blocks("shuffle-icnr", torch.full((1, 3, 6, 6), 0.3))[:, :, 1:-1, 1:-1]
+        assert torch.allclose(found, found[:, :, :1, :1].expand_as(found), atol=1e-6)  # sums in another order
+
+    def test_the_usual_start_does_not(self):
+        found = self.blocks("shuffle", torch.rand(2, 3, 6, 7))
+        assert (found - found[..., :1]).abs().max() > 0.1
+
+    def test_is_nearest_neighbour_upsampling_behind_a_convolution(self):
+        layer = UPSAMPLERS["shuffle-icnr"](3, 5)
+        small = nn.Conv2d(3, 5, 3, padding=1)
+        with torch.no_grad():
+            small.weight.copy_(layer[0].weight[::4])
+            small.bias.copy_(layer[0].bias[::4])
+            x = torch.rand(1, 3, 4, 4)
+            wanted = nn.functional.interpolate(small(x), scale_factor=2, mode="nearest")
+            assert torch.allclose(layer(x), wanted, atol=1e-6)
+
+    def test_draws_as_many_kernels_as_there_are_channels(self):
+        layer = UPSAMPLERS["shuffle-icnr"](3, 5)
+        assert len(layer[0].weight.flatten(1).unique(dim=0)) == len(layer[0].bias.unique()) == 5
+
+    def test_spreads_its_weights_as_the_usual_start_does(self):
+        """Uniform within ±1/√(channels · kernel²)."""
+        weight = UPSAMPLERS["shuffle-icnr"](64, 64)[0].weight
+        assert weight.abs().max() <= 1 / 24 < 1.01 * weight.abs().max()
+
+    def test_lets_the_four_learn_apart(self):
+        layer = UPSAMPLERS["shuffle-icnr"](1, 1)
+        layer(torch.rand(1, 1, 4, 4))[..., ::2, ::2].sum().backward()
+        first, *others = layer[0].weight.grad.flatten(1).abs().sum(1).tolist()
+        assert first > 0
+        assert others == [0, 0, 0]
+
+
+class TestBlur:
+    def test_by_hand(self):
+        x = torch.tensor([[1.0, 3], [5, 7]])[None, None]
+        assert Blur()(x)[0, 0].tolist() == [[1, 2], [3, 4]]
+
+    def test_makes_a_checkerboard_grey(self):
+        board = torch.tensor([[1.0, 0], [0, 1]]).repeat(3, 3)[None, None]
+        assert torch.equal(Blur()(board)[..., 1:, 1:], torch.full((1, 1, 5, 5), 0.5))
+
+    def test_leaves_what_is_constant(self):
+        assert torch.equal(Blur()(torch.full((2, 3, 4, 5), 0.25)), torch.full((2, 3, 4, 5), 0.25))
 
 
 def test_extra_convolutions_stand_after_both_doublings():
