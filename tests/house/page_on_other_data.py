@@ -1,13 +1,14 @@
 """Run a chapter's cells as a reader would whose data are not the page's: full profile, the built-in sample as data.
 
-Prints a line of JSON: the names of the runs that were taken, those that would have been trained, and the cells that
-stopped, each as error and source. Used by test_published.py, in a process of its own, since a notebook's classes and
-functions belong to `__main__`.
+Prints a line of JSON: the names of the runs that were taken, those that would have been trained, the measurements that
+another function of that name than the chapter's has made, and the cells that stopped, each as error and source. Used by
+test_published.py, in a process of its own, since a notebook's classes and functions belong to `__main__`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 
@@ -18,7 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 mpl.use("Agg")
 os.environ.update(AECORE_PROFILE="full", AECORE_PROGRESS="0")
 
-from aecore import data, experiment, journal
+from aecore import config, data, experiment, journal
 from aecore.data import sources
 
 
@@ -39,7 +40,17 @@ def train(training, checkpoints):
     raise RuntimeError(f"{training.name} was not found")
 
 
+class Strangers(logging.Handler):
+    """Notes whose number is shown though the chapter's function has changed since."""
+
+    def emit(self, record):
+        if "is not the page's function" in record.getMessage():
+            strangers.append(record.getMessage().partition(" is not ")[0])
+
+
 missing: list[str] = []
+strangers: list[str] = []
+config.log.addHandler(Strangers())
 trained, experiment._train = experiment._train, train
 data.load = load
 
@@ -52,4 +63,4 @@ for cell in jupytext.read(sys.argv[1]).cells:
             error = result.error_before_exec or result.error_in_exec
             stopped.append((type(error).__name__, cell.source))
 taken = sorted({fact["name"] for fact in journal.entries() if fact["kind"] == "run" and fact["other_data"]})
-print("\n" + json.dumps({"taken": taken, "missing": missing, "stopped": stopped}))
+print("\n" + json.dumps({"taken": taken, "missing": missing, "strangers": strangers, "stopped": stopped}))

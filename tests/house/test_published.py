@@ -50,6 +50,21 @@ def test_every_run_of_the_chapter_is_found_though_the_data_differ(chapter, found
     assert set(found["taken"]) >= {name for name in NAMES if name[:2] == chapter[:2]}
 
 
+def test_every_measurement_says_what_code_made_it():
+    entries = [(facts["name"], entry) for facts in store.published() for entry in facts["measured"].values()]
+    assert [(name, entry["what"]) for name, entry in entries if not entry["code"]] == []
+
+
+# These take a data set from around them, which is another one here.
+TAKE_DATA = {"beside_pca", "copies_of_worst", "pca_on_photos"}
+
+
+@pytest.mark.parametrize("chapter", PUBLISHED)
+def test_every_measurement_was_made_by_the_function_of_the_chapter(chapter, found):
+    """By its code, as this Python tells it: on another one (Colab has 3.13) it may not be told otherwise."""
+    assert {name.split(": ")[1] for name in found["strangers"]} <= TAKE_DATA
+
+
 # MNIST is official, and chapters about it may compare its numbers by an assert. Of the others a reader may have another
 # copy than the page: of these no cell may stop.
 @pytest.mark.parametrize("chapter", PUBLISHED)
