@@ -276,7 +276,7 @@ class Description:
         weights = [pair for pair in model.named_parameters() if not pair[0].startswith(elsewhere)]
         layers = [pair for pair in model.named_modules() if not f"{pair[0]}.".startswith(elsewhere)]
         return "\n".join([
-            re.sub(r" at 0x[0-9a-f]+", "", repr(model)),  # where an object lies is another place each time
+            _as_torch_2_14_has_it(re.sub(r" at 0x[0-9a-f]+", "", repr(model))),  # where an object lies tells nothing
             *(f"{name} {tuple(value.shape)}{_unusual(value.dtype)}" for name, value in values),
             *(f"{name} is frozen" for name, weight in weights if not weight.requires_grad),
             *(f"{name} is {first}" for name, first in _shared(model) if not name.startswith(elsewhere)),
@@ -322,6 +322,17 @@ class Description:
             "found again. Use numbers, words, tensors, and functions and classes of your own; in a model also buffers "
             "(self.register_buffer). What cannot do without files and the like opens them inside the function."
         )
+
+
+# Before 2.12 a normalisation did not show whether it has a bias: it had one where it was affine (but for a LayerNorm
+# with bias=False, which is told apart by its state_dict).
+_SHAPES = r"[^()]*(?:\([^()]*\)[^()]*)?"  # a LayerNorm's has brackets of its own
+_NORMALISATION = re.compile(rf"\b(\w*(?:Batch|Instance|Layer|Group)Norm\w*\({_SHAPES}affine=(True|False))(?!, bias=)")
+
+
+def _as_torch_2_14_has_it(text: str) -> str:
+    """Return the `repr` of a model in the words of one version, so that a run of another one is found."""
+    return _NORMALISATION.sub(r"\1, bias=\2", text)
 
 
 # ---- what there is to tell ----

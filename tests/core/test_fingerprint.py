@@ -28,7 +28,7 @@ from aecore.models import (
 from aecore.models.frozen import Frozen
 from aecore.models.principal import PrincipalComponents
 from aecore.objectives import FeatureLoss, Objective, Reconstruction
-from aecore.runs.describe import code_of, describe, describe_objective, hash_of_weights
+from aecore.runs.describe import _as_torch_2_14_has_it, code_of, describe, describe_objective, hash_of_weights
 from aecore.runs.fingerprint import digests_of, fingerprint, key_of, parts_of
 from aecore.training import History, Plan
 
@@ -180,6 +180,23 @@ class TestPublishedRuns:
         line = next(line for line in PUBLISHED if line["name"] == name or line["name"].startswith(f"{name}-0"))
         model = MODELS[name]()
         assert digests_of({"model": describe(model)}, model)["model"] == line["parts"]["model"]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("BatchNorm2d(8, eps=1e-05, affine=True, track", "BatchNorm2d(8, eps=1e-05, affine=True, bias=True, track"),
+            ("InstanceNorm2d(8, affine=False, track", "InstanceNorm2d(8, affine=False, bias=False, track"),
+            ("LayerNorm((3, 4), elementwise_affine=True)", "LayerNorm((3, 4), elementwise_affine=True, bias=True)"),
+            ("GroupNorm(2, 4, affine=True)", "GroupNorm(2, 4, affine=True, bias=True)"),
+            ("RMSNorm((3,), elementwise_affine=True)", "RMSNorm((3,), elementwise_affine=True)"),
+            ("BatchNorm2d(8, affine=True, bias=True)", "BatchNorm2d(8, affine=True, bias=True)"),
+            ("LayerNorm((3,), elementwise_affine=True, bias=False)",) * 2,
+        ],
+    )  # fmt: skip
+    def test_a_normalisation_is_told_in_the_words_of_torch_2_14(self, before, after):
+        """Colab's 2.11 says nothing of its bias."""
+        shown = type("Shown", (nn.Module,), {"__repr__": lambda self: f"(0): {before}\n(1): {before}"})
+        assert _as_torch_2_14_has_it(repr(shown())) == f"(0): {after}\n(1): {after}"
 
     def test_the_weights_that_a_training_starts_from_are_told_as_they_were(self):
         model = nn.Linear(2, 1)
