@@ -75,7 +75,8 @@ class Measured(dict[str, Entry]):
                 return {key: pack(item) for key, item in value.items()}
             return value
 
-        return {key: {**entry._asdict(), "value": pack(entry.value)} for key, entry in self.items()}, tensors
+        # In the order of the keys, so that the same measurements give the same file.
+        return {key: {**self[key]._asdict(), "value": pack(self[key].value)} for key in sorted(self)}, tensors
 
     @classmethod
     def unpacked(cls, entries: Mapping[str, Mapping], tensors: Mapping[str, Tensor]) -> Measured:
