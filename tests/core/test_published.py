@@ -43,6 +43,9 @@ class Holder:
                                         dtype=torch.float32 if w.is_floating_point() else w.dtype)
                        for name, w in weights.items()}
 
+    def named_buffers(self):
+        return {}.items()
+
     def state_dict(self):
         return self.values
 
