@@ -293,13 +293,13 @@ class Pictures(Dataset):
         return self.transform(picture), 0  # a tutorial's data set has labels, though an autoencoder needs none
 
 
-@contestant("tutorial loop", every=3)
+@contestant("tutorial loop", every=5)
 def tutorial(task: Task) -> Training:
     """Plain PyTorch as tutorials write it."""
     return _tutorial(task, workers=0)
 
 
-@contestant("tutorial loop, 2 workers", every=3)
+@contestant("tutorial loop, 2 workers", every=5)
 def tutorial_with_workers(task: Task) -> Training:
     """The same with `num_workers=2`."""
     return _tutorial(task, workers=2)

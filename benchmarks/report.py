@@ -85,7 +85,7 @@ def measured_with(result: dict) -> str:
         f"Measured on {result['date']}{beside} under {machine['system']} with {versions}. "
         f"Each step takes {settings['batch_size']} images at learning rate {settings['lr']:g}; "
         f"each table shows the median and the range of {settings['repetitions']} repetitions, of the tutorial loops "
-        "every third.\n"
+        "every fifth.\n"
     )
 
 

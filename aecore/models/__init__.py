@@ -10,7 +10,7 @@ from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .frozen import Frozen, freeze, unfreeze
 from .linear import LinearAutoencoder
-from .principal import PCAStartAutoencoder, principal_components
+from .principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
 from .summary import Summary, count_parameters, summary
 
 MODELS: dict[str, type[Autoencoder]] = {
@@ -63,6 +63,7 @@ __all__ = [
     "Frozen",
     "LinearAutoencoder",
     "PCAStartAutoencoder",
+    "PCAStartConvAutoencoder",
     "ResidualClassifier",
     "StridedConvAutoencoder",
     "Summary",

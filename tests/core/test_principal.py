@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch import nn
 
 from aecore import models
-from aecore.models.principal import PCAStartAutoencoder, principal_components
+from aecore.models import init_weights
+from aecore.models import principal as principal_module
+from aecore.models.principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
 from aecore.runs.fingerprint import describe
 
 
@@ -48,6 +51,77 @@ def test_components_are_those_of_scikit_learn_up_to_their_sign(images, reference
     assert np.allclose(np.abs(overlaps), 1, atol=1e-6)
     assert np.allclose(mean, reference.mean_, atol=1e-6)
     assert np.allclose(deviations**2, reference.explained_variance_ * 59 / 60, rtol=1e-5)
+
+
+def test_components_of_bytes_are_those_of_the_floats(images):
+    pixels = (255 * images).round().to(torch.uint8)
+    for of_bytes, of_floats in zip(principal_components(pixels, 3), principal_components(pixels / 255, 3), strict=True):
+        assert torch.allclose(of_bytes, of_floats, atol=1e-5)  # pixels / 255 are rounded to float32
+
+
+def test_components_of_many_batches_are_those_of_one(images, monkeypatch):
+    wanted = principal_components(images, 3)
+    monkeypatch.setattr(principal_module, "BATCH", 7)
+    for found, expected in zip(principal_components(images, 3), wanted, strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_images_are_left_as_they_are(images):
+    before = images.double().clone()
+    doubles = images.double()
+    principal_components(doubles, 3)
+    assert torch.equal(doubles, before)
+
+
+class TestConvolutional:
+    """`PCAStartConvAutoencoder`: PCA beside convolutions."""
+
+    @pytest.fixture
+    def colour(self):
+        return torch.rand(40, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+
+    @pytest.fixture
+    def model(self, colour):
+        return PCAStartConvAutoencoder((3, 8, 12), 6, principal_components(colour, 6), width=8)
+
+    def test_untrained_reconstructs_as_pca_does(self, model, colour):
+        flat = colour.flatten(1).double().numpy()
+        pca = PCA(6).fit(flat)
+        wanted = pca.inverse_transform(pca.transform(flat))
+        assert np.abs(model(colour).flatten(1).detach().numpy() - wanted).max() < 1e-5
+
+    @pytest.mark.parametrize("part", ["encoder", "decoder"])
+    def test_the_last_layer_of_each_network_learns_from_the_first_step_on(self, model, colour, part):
+        model(colour).square().mean().backward()
+        network = model.encoder.network if part == "encoder" else model.decoder[1].network
+        last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][-1]
+        assert last.weight.grad.abs().max() > 0
+
+    def test_the_decoders_network_sees_what_the_linear_layer_drew(self, model, colour):
+        z = model.encode(colour)
+        y = model.decoder[0](z)
+        nn.init.ones_(model.decoder[1].network[-2].bias)
+        assert torch.allclose(model.decode(z), y + 1, atol=1e-6)
+
+    def test_the_encoders_network_adds_to_the_code(self, model, colour):
+        before = model.encode(colour)
+        nn.init.ones_(model.encoder.network[-1].bias)
+        assert torch.allclose(model.encode(colour), before + 1, atol=1e-6)
+
+    def test_drawing_weights_brings_pca_back(self, model, colour):
+        wanted = model(colour)
+        for weight in model.parameters():
+            nn.init.normal_(weight)
+        init_weights(model, 1)
+        assert torch.allclose(model(colour), wanted, atol=1e-5)
+
+    def test_a_side_that_does_not_fit_is_refused(self):
+        images = torch.rand(20, 1, 6, 8)
+        with pytest.raises(ValueError, match="image_shape: height and width must be divisible by 4 here, got 6×8"):
+            PCAStartConvAutoencoder((1, 6, 8), 3, principal_components(images, 3))
+
+    def test_says_what_it_takes_from_its_data(self, model):
+        assert model.from_data() in repr(model)
 
 
 def test_the_largest_value_of_each_component_is_positive(images):
@@ -119,12 +193,11 @@ def test_more_components_than_there_are_is_refused(images, count):
 
 @pytest.mark.parametrize(
     "images",
-    [torch.zeros(9, 1, 4, 4, dtype=torch.uint8), torch.rand(9, 16), np.zeros((9, 1, 4, 4)), None],
-    ids=["bytes", "vectors", "array", "nothing"],
+    [torch.zeros(9, 1, 4, 4, dtype=torch.int64), torch.rand(9, 16), np.zeros((9, 1, 4, 4)), None],
+    ids=["integers", "vectors", "array", "nothing"],
 )
-def test_what_are_no_floats_of_images_is_refused_with_the_way_out(images):
-    """Bytes would give components of images that are 255 times as bright."""
-    with pytest.raises(ValueError, match=r"images: wanted floats of shape .*, as mnist.train.floats\(\) gives, got"):
+def test_what_are_no_images_is_refused_with_the_way_out(images):
+    with pytest.raises(ValueError, match=r"images: wanted floats or bytes of shape .*, as mnist.train.pixels, got"):
         principal_components(images, 3)
 
 
