@@ -352,15 +352,18 @@ class JointResolutions(Objective):
 
 def resized(x: Tensor, size: int | None) -> Tensor:
     """Return images (n, C, H, W) of `size`×`size` pixels, each the mean of those it touches; None: as they are."""
-    if size is None or x.shape[-2:] == (size, size) or len(x) == 0:
+    if size is None or x.shape[-2:] == (size, size) or x.shape[0] == 0:
         return x
     return F.interpolate(x, size=(size, size), mode="area")
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     """Return the context in which losses are taken: float32, also where the layers compute in bfloat16."""
     if not torch.is_autocast_enabled(device.type):  # the usual case, at every step: nothing to switch off
-        return contextlib.nullcontext()
+        return _NOTHING
     return torch.autocast(device.type, enabled=False)
 
 

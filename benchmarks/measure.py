@@ -28,7 +28,7 @@ from .worker import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-m", "benchmarks.worker")
-REPETITIONS = 15
+REPETITIONS = 11
 QUICK_REPETITIONS = 2
 # How far apart two trainings may end, as a share of the way from the first weights. Not weight by weight: Adam makes a
 # whole step of a gradient that is nothing but rounding, and on a busy machine a library may add in another order.

@@ -62,17 +62,18 @@ class Batches:
         order = epoch_order(len(self.pixels), self.plan.seed, epoch).to(self.pixels.device)
         first = epoch * len(self)
         drawn = self._draws(range(first + skip, first + len(self))) if self.augments else None
+        steps, is_shared = self.plan.epochs * len(self), distributed.world_size() > 1
         for step, chosen in enumerate(order.split(self.batch_size)[skip:], start=first + skip):
-            own = _own_part(chosen)
+            own = _own_part(chosen) if is_shared else chosen
             x = self._gather(own) if drawn is None else self._augmented(own, *map(_own_part, next(drawn)))
             labels = None if self.labels is None else self.labels[own]
-            self._progress.fill_(step / (self.plan.epochs * len(self)))
-            yield Batch(resized(x, size), labels, len(chosen), self._progress)
+            self._progress.fill_(step / steps)
+            yield Batch(resized(x, size), labels, chosen.shape[0], self._progress)
 
     def _gather(self, chosen: Tensor) -> Tensor:
-        picked, x = self._bytes, self._floats
-        if len(chosen) < len(x):
-            picked, x = picked[: len(chosen)], x[: len(chosen)]
+        picked, x, count = self._bytes, self._floats, chosen.shape[0]
+        if count < x.shape[0]:
+            picked, x = picked[:count], x[:count]
         torch.index_select(self.pixels, 0, chosen, out=picked)
         return torch.div(picked, 255, out=x)
 

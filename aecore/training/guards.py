@@ -99,6 +99,8 @@ class HiddenState:
         Raises:
             ValueError: something has changed; the message names it and says what to do.
         """
+        if not self.modules:
+            return
         before, now = self.before, _kept_nowhere(self.modules)
         self.modules, self.before = {}, {}
         for place, value in before.items():
@@ -185,7 +187,8 @@ class Watch:
         Raises:
             TrainingDiverged: one of them is not finite.
         """
-        self.under_way.append(self.send(values[self.state.names.index(LOSS)]))
+        loss = values if len(self.state.names) == 1 else values[self.state.names.index(LOSS)]
+        self.under_way.append(self.send(loss))
         while self.under_way and self.under_way[0][1]():
             copy, _ = self.under_way.popleft()
             if not math.isfinite(copy.item()):
