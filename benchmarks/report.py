@@ -84,8 +84,8 @@ def measured_with(result: dict) -> str:
     return (
         f"Measured on {result['date']}{beside} under {machine['system']} with {versions}. "
         f"Each step takes {settings['batch_size']} images at learning rate {settings['lr']:g}; "
-        f"each table shows the median and the range of {settings['repetitions']} repetitions, of the tutorial loops "
-        "every fifth.\n"
+        f"each table shows the median and the range of {settings['repetitions']} repetitions, or of as many as stand "
+        "behind a name.\n"
     )
 
 
@@ -105,8 +105,9 @@ def table(case: dict, with_gpu: bool) -> str:
     lines = [_line(head), _line([":--"] + ["--:"] * (len(head) - 1))]
     for name, found in case["contestants"].items():
         seconds = seconds_per_epoch(case, name)
+        rounds = len(found["seconds"])
         cells = [
-            _name(name),
+            _name(name) if len(seconds) == rounds else f"{_name(name)} ({len(seconds)})",
             _figures(statistics.median(seconds)),
             f"{_figures(min(seconds))}–\u2060{_figures(max(seconds))}",  # the invisible joiner keeps them in one line
             _figures(images_per_second(case, name)),

@@ -180,7 +180,7 @@ function aecoreFigure(key, data, css) {
     return { row, set };
   }
 
-  // Pictures side by side, none of them larger than is good for few; rows of one length: ten are 10 or 5 and 5, not 9 and 1.
+  // Pictures side by side, none of them larger than is good for few, in rows of one length: ten as 5 and 5, not 9 and 1.
   function side(className, parts) {
     const box = element("div", { className }, ...parts);
     box.style.maxWidth = `calc(${parts.length} * (var(--largest) + 1rem))`;
@@ -193,6 +193,7 @@ function aecoreFigure(key, data, css) {
     return box;
   }
 
+  // The positions below a slider: all of them where there is room, else the first and the last.
   function ticks(labels) {
     const all = labels.length <= 10 && labels.every((label) => label.length <= 4);
     const shown = all ? labels : [labels[0], labels[labels.length - 1]];

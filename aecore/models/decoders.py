@@ -102,16 +102,15 @@ class ICNRConv2d(nn.Conv2d):
 
     Each kernel is drawn once and repeated for the four channels that `nn.PixelShuffle` deals out as one block, and so
     is its bias. At first the layer therefore computes what a convolution and nearest-neighbour upsampling would: no
-    checkerboard (ICNR, Aitken et al. 2017, section 3). Training moves the four apart where that pays.
+    checkerboard (ICNR, Aitken et al. 2017). Training moves the four apart where that pays.
 
     Args:
         into: channels that come in.
         out: channels behind the pixel shuffle; the layer itself gives four times as many.
-        kernel_size: odd; height and width stay as they are.
     """
 
-    def __init__(self, into: int, out: int, kernel_size: int = 3) -> None:
-        super().__init__(into, 4 * out, kernel_size, padding=kernel_size // 2)
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__(into, 4 * out, kernel_size=3, padding=1)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -125,7 +124,7 @@ class Blur(nn.Module):
     """The mean of each 2×2 pixels, with stride 1; above and at the left the edge is repeated, so the size stays.
 
     Behind a pixel shuffle it averages over every position of a block once, so a pattern of period 2 cannot get through
-    (Aitken et al. 2017, section 4, as in fastai's PixelShuffle_ICNR). It shifts the picture by half a pixel.
+    (as in fastai's PixelShuffle_ICNR, after Sugawara et al. 2018). It shifts the picture by half a pixel.
     """
 
     def forward(self, x: Tensor) -> Tensor:

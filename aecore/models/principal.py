@@ -19,20 +19,13 @@ BLOCK = 4  # height and width, in pixels, of what the convolutional networks see
 class PCAStart(Autoencoder):
     """What autoencoders have in common whose encoder and decoder hold a linear layer that starts as PCA.
 
-    Args:
-        image_shape: (C, H, W) of one image.
-        code_size: number of values in the code, at most C * H * W.
-        principal: the `principal_components` of the training images, as many as `code_size` or more.
-        encoder, decoder: in the end.
-
-    Raises:
-        ValueError: components of images of another shape, or fewer of them than `code_size`.
+    A class derived from it makes its layers, checks its arguments with `_checked`, and has a `reset_parameters`, which
+    calls `_start_as_pca`.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        code_size: int,
         principal: PrincipalComponents,
         encoder: nn.Module,
         decoder: nn.Module,
@@ -90,9 +83,9 @@ class PCAStartAutoencoder(PCAStart):
     ) -> None:
         shape = _checked(image_shape, code_size, principal)
         widths = (math.prod(shape), *check_sizes("hidden", hidden), code_size)
-        encoder = nn.Sequential(nn.Flatten(), _Added(widths))
-        decoder = nn.Sequential(_Added(widths[::-1]), nn.Unflatten(1, shape))
-        super().__init__(shape, code_size, principal, encoder, decoder)
+        encoder = nn.Sequential(nn.Flatten(), _dense_beside_linear(widths))
+        decoder = nn.Sequential(_dense_beside_linear(widths[::-1]), nn.Unflatten(1, shape))
+        super().__init__(shape, principal, encoder, decoder)
 
     def reset_parameters(self) -> None:
         """Draw the dense branches anew, except their last layers, which are zero, and begin the linear ones as PCA."""
@@ -147,9 +140,9 @@ class PCAStartConvAutoencoder(PCAStart):
         to_image = [*network(), nn.Conv2d(width, channels * BLOCK**2, 3, padding=1), nn.PixelShuffle(BLOCK)]
         linear = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), code_size))
         drawn = nn.Sequential(nn.Linear(code_size, math.prod(shape)), nn.Unflatten(1, shape))
-        encoder = _Sum(linear, nn.Sequential(*to_code))
-        decoder = nn.Sequential(drawn, _Sum(nn.Identity(), nn.Sequential(*to_image)))
-        super().__init__(shape, code_size, principal, encoder, decoder)
+        encoder = _Added(linear, nn.Sequential(*to_code))
+        decoder = nn.Sequential(drawn, _Added(nn.Identity(), nn.Sequential(*to_image)))
+        super().__init__(shape, principal, encoder, decoder)
 
     def reset_parameters(self) -> None:
         """Draw the networks anew, except their last layers, which are zero, and begin the linear layers as PCA."""
@@ -159,7 +152,7 @@ class PCAStartConvAutoencoder(PCAStart):
                 layer.reset_parameters()
         _zero(to_code[-1])
         _zero(to_image[-2])
-        self._start_as_pca(self.encoder.main[1], self.decoder[0][0])
+        self._start_as_pca(self.encoder.linear[1], self.decoder[0][0])
 
 
 def _checked(image_shape: object, code_size: int, principal: object) -> tuple[int, int, int]:
@@ -184,17 +177,6 @@ def _zero(layer: nn.Linear | nn.Conv2d) -> None:
     layer.bias.zero_()
 
 
-class _Sum(nn.Module):
-    """What a layer makes of its input, plus what a network makes of it."""
-
-    def __init__(self, main: nn.Module, network: nn.Module) -> None:
-        super().__init__()
-        self.main, self.network = main, network
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.main(x) + self.network(x)
-
-
 class _Residual(nn.Module):
     """x plus two 3×3 convolutions of it, with a ReLU before each (He et al. 2016b) and no normalisation."""
 
@@ -210,13 +192,16 @@ class _Residual(nn.Module):
 class _Added(nn.Module):
     """Two branches with the same input, whose outputs are added."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, linear: nn.Module, network: nn.Module) -> None:
         super().__init__()
-        self.linear = nn.Linear(widths[0], widths[-1])
-        self.network = nn.Sequential(*dense_layers(widths))
+        self.linear, self.network = linear, network
 
-    def forward(self, values: Tensor) -> Tensor:
-        return self.linear(values) + self.network(values)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + self.network(x)
+
+
+def _dense_beside_linear(widths: tuple[int, ...]) -> _Added:
+    return _Added(nn.Linear(widths[0], widths[-1]), nn.Sequential(*dense_layers(widths)))
 
 
 class PrincipalComponents(NamedTuple):

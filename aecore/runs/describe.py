@@ -324,7 +324,7 @@ class Description:
         )
 
 
-# Before 2.12 a normalisation did not show whether it has a bias: it had one where it was affine (but for a LayerNorm
+# In torch 2.11 a normalisation does not show whether it has a bias: it has one where it is affine (but for a LayerNorm
 # with bias=False, which is told apart by its state_dict).
 _SHAPES = r"[^()]*(?:\([^()]*\)[^()]*)?"  # a LayerNorm's has brackets of its own
 _NORMALISATION = re.compile(rf"\b(\w*(?:Batch|Instance|Layer|Group)Norm\w*\({_SHAPES}affine=(True|False))(?!, bias=)")

@@ -396,7 +396,7 @@ class TestRefuses:
             fit(linear(), splits, PLAN, loss="msse")
 
     @pytest.mark.parametrize(
-        "name", ["../a", "a/b", "", ".", "..", "a b", "/tmp/a", 5, True, b"a", ["a"], 101 * "a"], ids=repr
+        "name", ["../a", "a/b", "", ".", "..", "a b", "/a", 5, True, b"a", ["a"], 101 * "a"], ids=repr
     )
     def test_a_name_that_is_no_folder_name(self, splits, name):
         with pytest.raises(ValueError, match="name: wanted letters, digits"):

@@ -234,7 +234,7 @@ def png(width, height):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("evil", ["../evil.png", "X2/../../evil.png", "/tmp/evil.png", "..\\evil.png", "C:/evil.png"])
+@pytest.mark.parametrize("evil", ["../evil.png", "X2/../../evil.png", "/evil.png", "..\\evil.png", "C:/evil.png"])
 def test_a_zip_that_would_write_outside_is_refused(root, evil):
     archive = root / "a.zip"
     archive.write_bytes(zipped({"X2/0001.png": b"fine", evil: b"evil"}))

@@ -183,6 +183,28 @@ def test_results_hold_every_repetition(result):
     assert (len(seconds), min(seconds) > 0) == (2, True)
 
 
+def test_a_slow_contestant_takes_part_in_some_rounds_only(monkeypatch):
+    class Counted:
+        def __init__(self, spec):
+            self.name = spec.contestant
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def train(self):
+            return {"seconds": 1.0}
+
+    monkeypatch.setattr(measure, "Worker", Counted)
+    monkeypatch.setattr(measure, "check_same_work", lambda case, folders: None)
+    two = [CONTESTANTS[FLOOR], CONTESTANTS["tutorial loop"]]
+    found = measure._rounds(CASES["linear"], two, 128, 1, 7, lambda line: None)
+    assert [answer is not None for answer in found[FLOOR]] == 7 * [True]
+    assert [answer is not None for answer in found["tutorial loop"]] == [True, *4 * [False], True, False]
+
+
 def test_results_hold_the_memory_of_the_process(result):
     assert result["cases"]["linear"]["contestants"][FLOOR]["memory_mb"] > 50  # PyTorch alone takes more
 
@@ -316,6 +338,13 @@ def test_speed_compares_within_each_round(case):
     # 2/2.5, 4/5, 2.2/2.2. The medians of the seconds, 2.2 and 2.5, would say 0.88.
     assert report.speed_ratios(case, "fit", FLOOR) == [0.8, 0.8, 1.0]
     assert report.speed_ratio(case, "fit", FLOOR) == 0.8
+
+
+def test_a_round_in_which_one_took_no_part_is_passed_over(case):
+    case["contestants"]["fit"]["seconds"][1] = None
+    assert report.seconds_per_epoch(case, "fit") == [1.25, 1.1]
+    assert report.speed_ratios(case, "fit", FLOOR) == [0.8, 1.0]
+    assert "| `fit` (2) | 1.18 |" in report.table(case, with_gpu=False)
 
 
 def test_drift_between_rounds_does_not_change_the_speed(case):
