@@ -52,7 +52,7 @@ class Settings:
 
     Args:
         cases, contestants: names; all of them where it counts.
-        repetitions: rounds, in each of which every contestant trains once; the slow ones only in some (`Contestant.every`).
+        repetitions: rounds, in each of which each contestant trains once, a slow one in some (`Contestant.every`).
         quick: a smoke test: so few images that its numbers mean nothing.
     """
 
