@@ -7,7 +7,7 @@ Every function takes images `x` and reconstructions `x_hat` of shape (N, C, H, W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -237,6 +237,40 @@ def evaluate(
             for name, values in found.items():
                 each[name][place] = values.cpu().double()
     return _scores(images, {name: distributed.all_reduce_sum_on_cpu(values) for name, values in each.items()})
+
+
+@torch.no_grad()
+def accuracies(model: Model, images: Images, judges: Sequence[Model], batch_size: int = 500) -> list[float]:
+    """Return, for each of several judges, the share of reconstructions that it takes for what their labels say.
+
+    The images are reconstructed once for all judges, and clipped to [0, 1]. Judges that were trained from different
+    seeds disagree by some tenths of a point, so an accuracy is told with its spread over them.
+
+    Args:
+        model: an autoencoder, a run, or any function from images to reconstructions.
+        images: with labels.
+        judges: classifiers, or runs with one: each gives class scores (N, classes) for images (N, C, H, W).
+        batch_size: images at a time; it changes no result, only memory.
+
+    Raises:
+        TypeError: something else than a model, images and several classifiers.
+        ValueError: there is no image or no judge, no labels to judge by, or the shapes do not fit.
+    """
+    model = model_of(model)
+    check_images("images", images)
+    check_batch_size(batch_size)
+    if not isinstance(judges, list | tuple):
+        raise TypeError(f"judges: wanted a list of classifiers or of their runs, got {type(judges).__name__}")
+    if not judges:
+        raise ValueError("judges: the list is empty; there is nobody to judge")
+    judging = [_Judge(judge, images) for judge in judges]
+    right = torch.zeros(len(judges), dtype=torch.float64)
+    with eval_mode(model, *(judge.network for judge in judging)):
+        for start in range(0, len(images), batch_size):
+            place = slice(start, start + batch_size)
+            x_hat = reconstructed(model, images[place].floats(device_of(model))).float().clamp(0, 1)
+            right += torch.stack([judge.is_right(x_hat, place).sum().cpu() for judge in judging])
+    return (right / len(images)).tolist()
 
 
 def check_images(argument: str, images: object) -> None:

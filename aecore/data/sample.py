@@ -44,7 +44,7 @@ def build(name: str, size: int = SIZE) -> Splits:
     """Return the sample that takes the place of a set: the same on every call.
 
     Sizes (train, valid, test) and shapes: mnist 1,397 / 200 / 200 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
-    cifar10 1,000 / 150 / 150 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
+    cifar10 1,200 / 150 / 150 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
     photos 32 / 8 / 8 of 3×96×96 (smaller if `size` is); kodak 0 / 0 / 8 of 3×96×144.
 
     Args:
@@ -60,7 +60,7 @@ def build(name: str, size: int = SIZE) -> Splits:
     if name == "stl10":
         return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
     if name == "cifar10":
-        return _crops(name, (1000, 150, 150), *CATALOGUE[name].shape[1:])
+        return _crops(name, (1200, 150, 150), *CATALOGUE[name].shape[1:])
     return _crops(name, (32, 8, 8), min(size, SIZE), min(size, SIZE))
 
 

@@ -25,6 +25,7 @@ class UpsamplingAutoencoder(Autoencoder):
         up: how height and width are doubled, a name in `UPSAMPLERS`.
         width: channels between the two doublings.
         extra: number of convolutions of stride 1 after the first doubling; with any, one follows the second too.
+        batch_norm: normalise every convolution but the last over the batch (Ioffe and Szegedy 2015).
 
     Raises:
         ValueError: a name that is not known, or sizes that do not fit.
@@ -37,6 +38,7 @@ class UpsamplingAutoencoder(Autoencoder):
         up: str = "transposed-4",
         width: int = 32,
         extra: int = 0,
+        batch_norm: bool = False,
     ) -> None:
         shape = check_image_shape(image_shape)
         check_code_size(code_size, shape)
@@ -48,26 +50,25 @@ class UpsamplingAutoencoder(Autoencoder):
         check_size("extra", extra, least=0)
         grid = (64, shape[1] // 4, shape[2] // 4)
         features = grid[0] * grid[1] * grid[2]
-        encoder = nn.Sequential(
-            nn.Conv2d(shape[0], 32, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
+
+        def activated(layer: nn.Module, channels: int) -> list[nn.Module]:
+            return [layer, *([nn.BatchNorm2d(channels)] if batch_norm else []), nn.ReLU()]
+
+        encoder = [
+            *activated(nn.Conv2d(shape[0], 32, kernel_size=3, stride=2, padding=1), 32),
+            *activated(nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1), 64),
             nn.Flatten(),
             nn.Linear(features, code_size),
-        )
-        start = [nn.Linear(code_size, features), nn.ReLU(), nn.Unflatten(1, grid)]
-        decoder = nn.Sequential(*start, *_two_doublings(UPSAMPLERS[up], width, extra, shape[0]))
-        super().__init__(shape, encoder, decoder)
-
-
-def _two_doublings(double: Doubler, width: int, extra: int, channels: int) -> list[nn.Module]:
-    layers = [double(64, width), nn.ReLU()]
-    for _ in range(extra):
-        layers += [nn.Conv2d(width, width, kernel_size=3, padding=1), nn.ReLU()]
-    if not extra:
-        return [*layers, double(width, channels)]
-    return [*layers, double(width, width), nn.ReLU(), nn.Conv2d(width, channels, kernel_size=3, padding=1)]
+        ]
+        double = UPSAMPLERS[up]
+        decoder = [nn.Linear(code_size, features), nn.ReLU(), nn.Unflatten(1, grid)]
+        decoder += activated(double(64, width), width)
+        for _ in range(extra):
+            decoder += activated(nn.Conv2d(width, width, kernel_size=3, padding=1), width)
+        if extra:
+            decoder += activated(double(width, width), width)
+        decoder.append(nn.Conv2d(width, shape[0], kernel_size=3, padding=1) if extra else double(width, shape[0]))
+        super().__init__(shape, nn.Sequential(*encoder), nn.Sequential(*decoder))
 
 
 def _transposed(kernel: int) -> Doubler:

@@ -237,11 +237,16 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     if not isinstance(count, int) or not 1 <= count <= most:
         raise ValueError(f"count: {tuple(images.shape)} images have from 1 to {most} components, wanted {count!r}")
     mean = sum(part.sum(0) for part in _flat(images)) / number
-    covariance = torch.zeros(values, values, dtype=torch.float64)
-    for part in _flat(images):
-        part -= mean
-        covariance += part.T @ part
-    variances, axes = torch.linalg.eigh(covariance / number)
+    if number < values:  # fewer images than values: the same axes from a smaller matrix
+        centred = torch.cat(list(_flat(images))) - mean
+        variances, axes = torch.linalg.eigh(centred @ centred.T / number)
+        axes = torch.nn.functional.normalize(centred.T @ axes, dim=0)
+    else:
+        covariance = torch.zeros(values, values, dtype=torch.float64)
+        for part in _flat(images):
+            part -= mean
+            covariance += part.T @ part
+        variances, axes = torch.linalg.eigh(covariance / number)
     components = axes[:, -count:].flip(1).T
     largest = components.gather(1, components.abs().argmax(1, keepdim=True))
     deviations = variances[-count:].flip(0).clamp(min=1e-12).sqrt()

@@ -155,6 +155,22 @@ def test_extra_convolutions_stand_after_both_doublings():
     assert layers == ["ConvTranspose2d", "ReLU", "Conv2d", "ReLU", "ConvTranspose2d", "ReLU", "Conv2d"]
 
 
+@pytest.mark.parametrize("extra", [0, 2])
+def test_batch_norm_follows_every_convolution_but_the_last(extra):
+    model = UpsamplingAutoencoder((3, 16, 16), 10, "shuffle", width=8, extra=extra, batch_norm=True)
+    for half, convolutions in ((model.encoder, 2), (model.decoder, 1 + (extra + 1 if extra else 0))):
+        kinds = [type(layer).__name__ for layer in half]
+        assert [i for i, kind in enumerate(kinds) if kind == "BatchNorm2d"] == [
+            i - 1 for i, kind in enumerate(kinds) if kind == "ReLU" and kinds[i - 1] != "Linear"
+        ]
+        assert kinds.count("BatchNorm2d") == convolutions
+
+
+def test_without_batch_norm_there_is_none():
+    model = UpsamplingAutoencoder((1, 16, 16), 10, "nearest", width=8, extra=1)
+    assert not any(type(layer).__name__ == "BatchNorm2d" for layer in model.modules())
+
+
 @pytest.mark.parametrize("up", ["bicubic", 4, None, ["nearest"]])
 def test_an_unknown_way_to_double_names_those_that_are_known(up):
     with pytest.raises(ValueError, match=r"up: wanted one of 'transposed-2', .* got "):

@@ -497,6 +497,69 @@ class TestEvaluateWithAJudge:
             metrics.evaluate(**{"model": same, "judge": Brightness(), argument: stale}, images=self.FOUR)
 
 
+class Dark(Brightness):
+    """The opposite judge: class 0 for images that are more than half white."""
+
+    def forward(self, x):
+        return -super().forward(x)
+
+
+class TestAccuracies:
+    SIX = grey(10, 100, 150, 250, 20, 30, labels=[0, 1, 0, 1, 0, 0])  # brightness says 0, 0, 1, 1, 0, 0: 4 are right
+
+    @pytest.mark.parametrize("size", [1, 4, 500])
+    def test_each_judge_counts_for_itself(self, size):
+        found = metrics.accuracies(same, self.SIX, [Brightness(), Dark()], batch_size=size)
+        assert found == [4 / 6, 2 / 6]
+
+    def test_one_judge_gives_the_accuracy_of_evaluate(self):
+        def glowing(x):
+            return 3 * x - 1  # clipped: 150 stays bright, 100 becomes darker
+
+        scores = metrics.evaluate(glowing, self.SIX, judge=Brightness(), clip=True)
+        assert metrics.accuracies(glowing, self.SIX, [Brightness()]) == [scores.accuracy]
+
+    def test_images_are_reconstructed_once(self):
+        seen = []
+
+        def counting(x):
+            seen.append(len(x))
+            return x
+
+        metrics.accuracies(counting, self.SIX, [Brightness(), Dark(), Brightness()], batch_size=4)
+        assert seen == [4, 2]
+
+    def test_judges_see_clipped_pictures(self):
+        class Highest(nn.Module):
+            def forward(self, x):
+                brightest = x.amax((1, 2, 3))
+                return torch.stack([brightest, torch.ones_like(brightest) * 1.5], 1)
+
+        assert metrics.accuracies(lambda x: x + 2, self.SIX, [Highest()]) == [2 / 6]  # nothing above 1 was shown
+
+    def test_judges_are_used_in_evaluation_and_left_in_their_mode(self):
+        judge = nn.Sequential(nn.Dropout(0.99), Brightness()).train()
+        assert metrics.accuracies(same, self.SIX, [judge]) == [4 / 6]
+        assert judge.training
+
+    @pytest.mark.parametrize(
+        ("judges", "error", "words"),
+        [
+            ([], ValueError, "judges: the list is empty"),
+            (Brightness(), TypeError, "judges: wanted a list of classifiers or of their runs, got Brightness"),
+            ([3], TypeError, "judge: wanted a model, a run or a function, got int"),
+            ([lambda x: x], ValueError, "judge: wanted class scores"),
+        ],
+    )
+    def test_what_are_no_judges_is_refused(self, judges, error, words):
+        with pytest.raises(error, match=words):
+            metrics.accuracies(same, self.SIX, judges)
+
+    def test_images_without_labels_are_refused(self):
+        with pytest.raises(ValueError, match="has no labels to judge by"):
+            metrics.accuracies(same, grey(1, 2), [Brightness()])
+
+
 class TestEvaluateFromFiles:
     # Kept are 240, 240 and nothing: files of 16, 16 and 0 bytes for 16 pixels each; errors of 15, 0 and 15 steps.
     THREE = grey(255, 240, 15)

@@ -53,6 +53,15 @@ def test_components_are_those_of_scikit_learn_up_to_their_sign(images, reference
     assert np.allclose(deviations**2, reference.explained_variance_ * 59 / 60, rtol=1e-5)
 
 
+def test_components_of_fewer_images_than_values_are_those_of_scikit_learn(images):
+    few, reference = images[:9], PCA(8).fit(images[:9].flatten(1).double().numpy())
+    mean, components, deviations = principal_components(few, 8)
+    overlaps = (components.double().numpy() * reference.components_).sum(1)
+    assert np.allclose(np.abs(overlaps), 1, atol=1e-5)  # float32, sums of 16 products
+    assert np.allclose(mean, reference.mean_, atol=1e-6)
+    assert np.allclose(deviations**2, reference.explained_variance_ * 8 / 9, rtol=1e-5)
+
+
 def test_components_of_bytes_are_those_of_the_floats(images):
     pixels = (255 * images).round().to(torch.uint8)
     for of_bytes, of_floats in zip(principal_components(pixels, 3), principal_components(pixels / 255, 3), strict=True):
