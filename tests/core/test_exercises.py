@@ -71,6 +71,14 @@ def test_the_answers_of_chapter_4_by_hand():
     assert [BANK[number].answer for number in ("04-1", "04-2")] == [14_156_288, 1]
 
 
+def test_the_answers_of_chapter_5_by_hand():
+    assert [BANK[number].answer for number in ("05-1", "05-4")] == [pytest.approx(0.0049840, abs=1e-7), 7_803]
+
+
+def test_the_error_by_position_of_four_pixels_is_their_squares():
+    assert right("05-5")(torch.tensor([[[[1.0, 2.0], [3.0, -4.0]]]])).tolist() == [[1, 4], [9, 16]]
+
+
 def test_the_mutual_information_is_that_of_scikit_learn():
     from sklearn.metrics import mutual_info_score
 
@@ -85,9 +93,10 @@ def test_the_rank_correlation_is_that_of_scipy():
         assert right("04-4")(a, b) == pytest.approx(spearmanr(a, b).statistic)
 
 
-def test_there_are_four_exercises_in_each_chapter():
+def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
-    assert {chapter: chapters.count(chapter) for chapter in chapters} == {"01": 4, "02": 4, "03": 4, "04": 4, "90": 4}
+    counts = {chapter: chapters.count(chapter) for chapter in chapters}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():

@@ -1,0 +1,125 @@
+"""Chapter 5: pixel shuffle, the judge, and where a code of 1,000 numbers goes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checking import Function, Mistake, Number
+
+
+def _grids(x: Tensor, r: int) -> Tensor:
+    """(N, C, H, W) as (N, C, H/r, row in the block, W/r, column in the block)."""
+    n, channels, height, width = x.shape
+    return x.reshape(n, channels, height // r, r, width // r, r)
+
+
+def _flat(grids: Tensor, channels: int) -> Tensor:
+    return grids.reshape(len(grids), channels, *grids.shape[-2:])
+
+
+def _tiles(x: Tensor, r: int) -> Tensor:
+    n, channels, height, width = x.shape
+    tiles = x.reshape(n, channels, r, height // r, r, width // r).permute(0, 1, 2, 4, 3, 5)
+    return _flat(tiles, channels * r * r)
+
+
+def _by_place(error: Tensor) -> Tensor:
+    return _grids(error.double(), 2).square().mean((0, 1, 2, 4))
+
+
+def _random(seed: int, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
+
+
+EXERCISES = {
+    "05-1": Number(
+        title="the standard error of an accuracy of 0.46 on 10,000 images",
+        answer=math.sqrt(0.46 * 0.54 / 10_000),
+        mistakes=(
+            Mistake(0.46 * 0.54 / 10_000, "that is the variance of the accuracy; its standard error is the root of it"),
+            Mistake(math.sqrt(0.46 * 0.54), "that is the spread of a single answer, or the result in per cent"),
+            Mistake(math.sqrt(0.46 / 10_000), "the variance of a yes or no is p (1 − p); the second factor is missing"),
+        ),
+    ),
+    "05-2": Function(
+        title="the inverse of pixel shuffle",
+        right=F.pixel_unshuffle,
+        examples=((_random(0, 1, 1, 4, 4), 2), (_random(1, 2, 3, 4, 8), 2), (_random(2, 2, 2, 6, 9), 3)),
+        mistakes=(
+            Mistake(
+                lambda x, r: _flat(_grids(x, r).permute(0, 1, 5, 3, 2, 4), x.shape[1] * r * r),
+                "rows and columns of the block have changed places: the second channel lies to the right, not below",
+            ),
+            Mistake(
+                lambda x, r: _flat(_grids(x, r).permute(0, 3, 5, 1, 2, 4), x.shape[1] * r * r),
+                "the r² channels that belong to one channel must follow each other; yours lie C apart",
+            ),
+            Mistake(_tiles, "you have cut the picture into r × r tiles; a channel takes every r-th row and column"),
+            Mistake(
+                lambda x, r: F.avg_pool2d(x, r),
+                "that averages over the blocks; every value of the picture must still be there",
+            ),
+        ),
+    ),
+    "05-3": Function(
+        title="kernels for an ICNR start",
+        right=lambda kernels, r: kernels.repeat_interleave(r * r, dim=0),
+        examples=((_random(3, 1, 2, 3, 3), 2), (_random(4, 4, 3, 3, 3), 2), (_random(5, 9, 1, 3, 3), 3)),
+        mistakes=(
+            Mistake(
+                lambda kernels, r: kernels.repeat(r * r, 1, 1, 1),
+                "the whole set is repeated; a block is made of channels that follow each other, so repeat each one",
+            ),
+            Mistake(
+                lambda kernels, r: kernels.repeat_interleave(r, dim=0),
+                "a block has r rows and r columns, so r² channels have to be equal and not r",
+            ),
+            Mistake(
+                lambda kernels, r: kernels.repeat_interleave(r * r, dim=1),
+                "that multiplies the channels that go in; those that come out are the first axis of a kernel",
+            ),
+            Mistake(
+                lambda kernels, r: kernels.repeat_interleave(r * r, dim=0) / r**2,
+                "divided by r²: each of the channels becomes a pixel of its own, so nothing is added up",
+            ),
+        ),
+    ),
+    "05-4": Number(
+        title="parameters of a sub-pixel convolution, 32 to 3 channels, kernel 3, three times as large",
+        answer=32 * 27 * 9 + 27,
+        tolerance=0,
+        mistakes=(
+            Mistake(32 * 27 * 9, "those are the weights of the kernels; each output channel also has a bias"),
+            Mistake(32 * 9 * 9 + 9, "three times as large in *both* directions: nine channels for each that is wanted"),
+            Mistake(32 * 3 * 9 + 3, "that is the convolution behind an upsampling; here it computes whole blocks"),
+            Mistake(32 * 27 * 3 + 27, "a kernel of 3 has three rows of three weights, nine and not three"),
+        ),
+    ),
+    "05-5": Function(
+        title="the mean squared error at each position of the 2 × 2 blocks",
+        right=_by_place,
+        examples=((_random(6, 1, 1, 4, 4),), (_random(7, 3, 1, 6, 8),), (_random(8, 2, 3, 4, 4),)),
+        mistakes=(
+            Mistake(
+                lambda error: _by_place(error).T.contiguous(),
+                "rows and columns have changed places: the second row of the result is for odd *rows* of pixels",
+            ),
+            Mistake(
+                lambda error: _tiles(error.double(), 2).square().mean((0, 2, 3)).view(-1, 2, 2).mean(0),
+                "those are the four quarters of the picture; take every second row and every second column",
+            ),
+            Mistake(
+                lambda error: _grids(error.double(), 2).mean((0, 1, 2, 4)),
+                "that is the mean error at each position; square it first, or errors of both signs cancel",
+            ),
+            Mistake(
+                lambda error: _grids(error.double(), 2).square().sum((0, 1, 2, 4)),
+                "those are sums, which grow with the number of images; the mean squared error is a mean",
+            ),
+        ),
+    ),
+}
