@@ -79,6 +79,28 @@ def test_the_error_by_position_of_four_pixels_is_their_squares():
     assert right("05-5")(torch.tensor([[[[1.0, 2.0], [3.0, -4.0]]]])).tolist() == [[1, 4], [9, 16]]
 
 
+def test_the_answers_of_chapter_6_by_hand():
+    assert [BANK[number].answer for number in ("06-1", "06-5")] == [pytest.approx(16.4), pytest.approx(0.01)]
+
+
+def test_half_the_size_of_four_pixels_is_their_mean():
+    assert right("06-2")(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist() == [[[[3.0]]]]
+
+
+def test_a_layer_is_faded_in_by_its_share():
+    small, large = torch.tensor([[[[4.0]]]]), torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])
+    assert right("06-3")(small, large, 0.25).tolist() == [[[[3.0, 4.0], [5.0, 6.0]]]]
+
+
+def test_the_running_statistics_are_those_of_torch():
+    for mean, variance, x, momentum in BANK["06-4"].examples:
+        layer = torch.nn.BatchNorm2d(x.shape[1], momentum=momentum)
+        layer.running_mean, layer.running_var = mean.clone(), variance.clone()
+        layer(x)
+        torch.testing.assert_close(right("06-4")(mean, variance, x, momentum)[0], layer.running_mean)
+        torch.testing.assert_close(right("06-4")(mean, variance, x, momentum)[1], layer.running_var)
+
+
 def test_the_mutual_information_is_that_of_scikit_learn():
     from sklearn.metrics import mutual_info_score
 
@@ -96,7 +118,7 @@ def test_the_rank_correlation_is_that_of_scipy():
 def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
     counts = {chapter: chapters.count(chapter) for chapter in chapters}
-    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "90": 4}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():

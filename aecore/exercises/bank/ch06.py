@@ -1,0 +1,119 @@
+"""Chapter 6: progressive resizing, the gap between two losses, and batch normalisation at a change of size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checking import Function, Mistake, Number
+
+
+def _random(seed: int, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
+
+
+def _tiles(x: Tensor) -> Tensor:
+    n, channels, height, width = x.shape
+    return x.reshape(n, channels, 2, height // 2, 2, width // 2).mean((2, 4))
+
+
+def _faded(small: Tensor, large: Tensor, share: float) -> Tensor:
+    return (1 - share) * F.interpolate(small, scale_factor=2) + share * large
+
+
+def _moved(mean: Tensor, variance: Tensor, x: Tensor, momentum: float, correction: int = 1) -> Tensor:
+    """Running mean and variance, one row each, after a batch."""
+    seen = torch.stack([x.mean((0, 2, 3)), x.var((0, 2, 3), correction=correction)])
+    return torch.lerp(torch.stack([mean, variance]), seen, momentum)
+
+
+def _statistics(seed: int, channels: int, *batch: int) -> tuple[Tensor, Tensor, Tensor, float]:
+    n, height, width = batch
+    x = _random(seed, n, channels, height, width)
+    return _random(seed + 1, channels), _random(seed + 2, channels) + 0.5, x, 0.1
+
+
+EXERCISES = {
+    "06-1": Number(
+        title="a training of 24 epochs at 16 pixels and 8 at 32, in epochs at 32 pixels",
+        answer=24 * 0.35 + 8,
+        mistakes=(
+            Mistake(24 / 4 + 8, "a quarter of the multiply–adds is not a quarter of the time; 0.35 was measured"),
+            Mistake(24 / 0.35 + 8, "an epoch at 16 pixels is the cheaper one: multiply by 0.35 and do not divide"),
+            Mistake((24 + 8) * 0.35, "the eight epochs at 32 pixels cost what they cost"),
+            Mistake(24 * 0.35, "the eight epochs at 32 pixels are missing"),
+        ),
+    ),
+    "06-2": Function(
+        title="pictures of half the height and width, each pixel the mean of four",
+        right=lambda x: F.avg_pool2d(x, 2),
+        examples=((_random(0, 1, 1, 2, 4),), (_random(1, 2, 3, 4, 6),), (_random(2, 3, 1, 8, 8),)),
+        mistakes=(
+            Mistake(
+                lambda x: x[..., ::2, ::2],
+                "that keeps one pixel of four and drops the others: fine patterns turn into coarse ones (aliasing)",
+            ),
+            Mistake(lambda x: 4 * F.avg_pool2d(x, 2), "those are the sums of the four pixels; white would become 4"),
+            Mistake(lambda x: F.max_pool2d(x, 2), "that is the brightest of the four pixels, not their mean"),
+            Mistake(_tiles, "you have laid the four quarters of the picture over each other; average neighbours"),
+        ),
+    ),
+    "06-3": Function(
+        title="a new layer, faded in",
+        right=_faded,
+        examples=(
+            (_random(3, 1, 1, 2, 2), _random(4, 1, 1, 4, 4), 0.25),
+            (_random(5, 2, 3, 3, 4), _random(6, 2, 3, 6, 8), 0.9),
+        ),
+        mistakes=(
+            Mistake(
+                lambda small, large, share: _faded(small, large, 1 - share),
+                "the two shares have changed places: at the beginning, with a share of 0, the old picture is there",
+            ),
+            Mistake(
+                lambda small, large, share: F.interpolate(small, scale_factor=2) + share * large,
+                "the old picture must fade out while the new one fades in, or the sum is too bright",
+            ),
+            Mistake(
+                lambda small, large, share: (1 - share) * small.repeat(1, 1, 2, 2) + share * large,
+                "the small picture stands there four times; every pixel has to be repeated next to itself",
+            ),
+        ),
+    ),
+    "06-4": Function(
+        title="running mean and variance of batch normalisation after one batch",
+        right=_moved,
+        examples=(_statistics(7, 1, 1, 2, 2), _statistics(10, 3, 2, 2, 3), _statistics(13, 2, 4, 3, 3)),
+        mistakes=(
+            Mistake(
+                lambda mean, variance, x, momentum: _moved(mean, variance, x, momentum, correction=0),
+                "nearly: PyTorch's running variance takes the unbiased one, divided by the count less one",
+            ),
+            Mistake(
+                lambda mean, variance, x, momentum: _moved(mean, variance, x, 1 - momentum),
+                "momentum is in PyTorch the weight of the *new* value; other libraries have it the other way round",
+            ),
+            Mistake(
+                lambda mean, variance, x, momentum: _moved(mean, variance, x, 1.0),
+                "those are the statistics of this batch alone; a tenth of them is mixed into the old ones",
+            ),
+            Mistake(
+                lambda mean, variance, x, momentum: torch.lerp(
+                    torch.stack([mean, variance]), torch.stack([x.mean((0, 2, 3)), x.std((0, 2, 3))]), momentum
+                ),
+                "the second row holds variances, not their square roots",
+            ),
+        ),
+    ),
+    "06-5": Number(
+        title="training loss less validation loss, where there is no overfitting",
+        answer=0.01,
+        mistakes=(
+            Mistake(0.02, "that is the training loss of the epoch; the validation loss after it is 0.010"),
+            Mistake(0.03, "that is the error at the beginning of the epoch; the training loss is the mean over it"),
+            Mistake(-0.01, "the training loss is the larger one here: it remembers the beginning of the epoch"),
+            Mistake(0.0, "the two would agree if both were taken at the same moment; they are not"),
+        ),
+    ),
+}
