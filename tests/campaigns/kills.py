@@ -214,8 +214,10 @@ def outcome(home: Path) -> dict:
     """Return what a finished training has left: names of files, weights, losses."""
     (folder,) = home.iterdir()
     facts = store.read_facts(folder)
+    # A kill between the last file and the end of the lock leaves the lock's file, which holds nobody up.
+    left = [path for path in folder.rglob("*") if path.name != ".lock"]
     return {
-        "list of files": sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")),
+        "list of files": sorted(path.relative_to(folder).as_posix() for path in left),
         "weights": (folder / "weights.safetensors").read_bytes(),
         "history": {name: value for name, value in facts["history"].items() if name != "seconds"},
     }
