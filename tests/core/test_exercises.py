@@ -118,7 +118,7 @@ def test_the_rank_correlation_is_that_of_scipy():
 def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
     counts = {chapter: chapters.count(chapter) for chapter in chapters}
-    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "90": 4}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 5, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():
@@ -291,3 +291,21 @@ def test_a_number_that_is_no_text_is_refused_as_unknown():
 )
 def test_a_verdict_prints_as_its_message(answer, line):
     assert repr(check("01-1", answer)).startswith(line)
+
+
+def test_the_answers_of_chapter_7_by_hand():
+    assert [BANK[number].answer for number in ("07-1", "07-5")] == [512, (96 // 32) ** 2]
+
+
+def test_the_distance_of_features_is_a_share_for_each_image():  # 9 of 25, and nothing of 1
+    a, b = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[0.0, 4.0], [1.0, 0.0]])
+    assert right("07-2")(a, b) == pytest.approx(0.18)
+
+
+def test_one_row_of_s0_stands_twice():
+    (table,) = BANK["07-3"].examples[0]
+    assert right("07-3")(table) == ["CIFAR-10, ResNet not pretrained", "MNIST, feature loss"]
+
+
+def test_the_ideal_length_of_a_message_by_hand():  # 3 bits for a symbol of probability 1/8, 1 for one of 1/2
+    assert right("07-4")(torch.tensor([0, 3]), torch.tensor([1.0, 1.0, 2.0, 4.0])) == pytest.approx(4)
