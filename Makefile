@@ -95,8 +95,8 @@ pins: $(READY)  ## write constraints.txt and environment.yml from what is instal
 campaign: $(READY)  ## kill hundreds of trainings at random and in each of their writes, and see how they end (slow)
 	$(SCRATCH) $(BIN)/python tests/campaigns/kills.py
 
-colab: $(READY)  ## run each notebook alone in a clean environment with Colab's versions (slow)
-	$(BIN)/python tests/colab/trial.py
+colab: $(READY)  ## run each notebook alone in a clean environment with Colab's versions (slow; make colab CHAPTERS="05 07")
+	$(BIN)/python tests/colab/trial.py $(CHAPTERS)
 
 # First what needs data, so that a lack of it shows now and not after half an hour.
 bench: $(READY)  ## time fit beside other training loops, into benchmarks/results (slow; to try it: make bench BENCH=--quick)

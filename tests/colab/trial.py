@@ -4,8 +4,9 @@ A wheel of aecore is built; a clean virtual environment gets Colab's Python, tor
 executes a notebook. Then each notebook's own set-up cell installs aecore, from the wheel instead of the repository's
 address, and the notebook runs to its end under the quick profile. Where AECORE_DATA names a folder with the data, it
 runs once more under the full profile, and there it must find every run and every measurement in the package: another
-Python or torch may not make a reader train. Exit status 1 when a cell fails, when the set-up cell did not install
-aecore, when it changed the version of torch, torchvision or NumPy, or when something was trained.
+Python or torch may not make a reader train. `make colab CHAPTERS="05 07"` runs these alone. Exit status 1 when a cell
+fails, when the set-up cell did not install aecore, when it changed the version of torch, torchvision or NumPy, or when
+something was trained.
 """
 
 from __future__ import annotations
@@ -92,9 +93,10 @@ def execute(notebook: Path, python: Path, settings: dict[str, str]) -> float:
 
 def main() -> None:
     """Build, prepare, run every notebook."""
-    notebooks = sorted(ROOT.glob("chapters/*.ipynb"))
+    chosen = tuple(sys.argv[1:]) or ("",)
+    notebooks = sorted(path for path in ROOT.glob("chapters/*.ipynb") if path.name.startswith(chosen))
     if not notebooks:
-        raise SystemExit("there is no notebook in chapters/")
+        raise SystemExit(f"chapters/ has no notebook whose name begins with {' or '.join(chosen)}")
     if shutil.which(PYTHON) is None:
         raise SystemExit(f"{PYTHON} is not there, which Colab has: install it, from python.org or with pyenv")
     if "AECORE_DATA" not in os.environ:
