@@ -13,6 +13,11 @@ import torch
 from torch import Tensor
 
 
+def sample(seed: int, *shape: int) -> Tensor:
+    """Return values from −0.4 to 0.6 of any shape, some of either sign, for the examples of a function."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong answer that is known: what it is, and what to say to whoever gives it."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, sample
 
 
 def _grids(x: Tensor, r: int) -> Tensor:
@@ -31,10 +30,6 @@ def _by_place(error: Tensor) -> Tensor:
     return _grids(error.double(), 2).square().mean((0, 1, 2, 4))
 
 
-def _random(seed: int, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
-
-
 EXERCISES = {
     "05-1": Number(
         title="the standard error of an accuracy of 0.46 on 10,000 images",
@@ -48,7 +43,7 @@ EXERCISES = {
     "05-2": Function(
         title="the inverse of pixel shuffle",
         right=F.pixel_unshuffle,
-        examples=((_random(0, 1, 1, 4, 4), 2), (_random(1, 2, 3, 4, 8), 2), (_random(2, 2, 2, 6, 9), 3)),
+        examples=((sample(0, 1, 1, 4, 4), 2), (sample(1, 2, 3, 4, 8), 2), (sample(2, 2, 2, 6, 9), 3)),
         mistakes=(
             Mistake(
                 lambda x, r: _flat(_grids(x, r).permute(0, 1, 5, 3, 2, 4), x.shape[1] * r * r),
@@ -68,7 +63,7 @@ EXERCISES = {
     "05-3": Function(
         title="kernels for an ICNR start",
         right=lambda kernels, r: kernels.repeat_interleave(r * r, dim=0),
-        examples=((_random(3, 1, 2, 3, 3), 2), (_random(4, 4, 3, 3, 3), 2), (_random(5, 9, 1, 3, 3), 3)),
+        examples=((sample(3, 1, 2, 3, 3), 2), (sample(4, 4, 3, 3, 3), 2), (sample(5, 9, 1, 3, 3), 3)),
         mistakes=(
             Mistake(
                 lambda kernels, r: kernels.repeat(r * r, 1, 1, 1),
@@ -102,7 +97,7 @@ EXERCISES = {
     "05-5": Function(
         title="the mean squared error at each position of the 2 × 2 blocks",
         right=_by_place,
-        examples=((_random(6, 1, 1, 4, 4),), (_random(7, 3, 1, 6, 8),), (_random(8, 2, 3, 4, 4),)),
+        examples=((sample(6, 1, 1, 4, 4),), (sample(7, 3, 1, 6, 8),), (sample(8, 2, 3, 4, 4),)),
         mistakes=(
             Mistake(
                 lambda error: _by_place(error).T.contiguous(),

@@ -6,11 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
-
-
-def _random(seed: int, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
+from ..checking import Function, Mistake, Number, sample
 
 
 def _tiles(x: Tensor) -> Tensor:
@@ -30,8 +26,8 @@ def _moved(mean: Tensor, variance: Tensor, x: Tensor, momentum: float, correctio
 
 def _statistics(seed: int, channels: int, *batch: int) -> tuple[Tensor, Tensor, Tensor, float]:
     n, height, width = batch
-    x = _random(seed, n, channels, height, width)
-    return _random(seed + 1, channels), _random(seed + 2, channels) + 0.5, x, 0.1
+    x = sample(seed, n, channels, height, width)
+    return sample(seed + 1, channels), sample(seed + 2, channels) + 0.5, x, 0.1
 
 
 EXERCISES = {
@@ -48,7 +44,7 @@ EXERCISES = {
     "06-2": Function(
         title="pictures of half the height and width, each pixel the mean of four",
         right=lambda x: F.avg_pool2d(x, 2),
-        examples=((_random(0, 1, 1, 2, 4),), (_random(1, 2, 3, 4, 6),), (_random(2, 3, 1, 8, 8),)),
+        examples=((sample(0, 1, 1, 2, 4),), (sample(1, 2, 3, 4, 6),), (sample(2, 3, 1, 8, 8),)),
         mistakes=(
             Mistake(
                 lambda x: x[..., ::2, ::2],
@@ -63,8 +59,8 @@ EXERCISES = {
         title="a new layer, faded in",
         right=_faded,
         examples=(
-            (_random(3, 1, 1, 2, 2), _random(4, 1, 1, 4, 4), 0.25),
-            (_random(5, 2, 3, 3, 4), _random(6, 2, 3, 6, 8), 0.9),
+            (sample(3, 1, 1, 2, 2), sample(4, 1, 1, 4, 4), 0.25),
+            (sample(5, 2, 3, 3, 4), sample(6, 2, 3, 6, 8), 0.9),
         ),
         mistakes=(
             Mistake(

@@ -7,11 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
-
-
-def _random(seed: int, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.4
+from ..checking import Function, Mistake, Number, sample
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
@@ -58,8 +54,8 @@ EXERCISES = {
         right=_distance,
         examples=(
             (torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 4.0]])),
-            (_random(0, 3, 5), _random(1, 3, 5)),
-            (_random(2, 2, 3, 4, 4), _random(3, 2, 3, 4, 4)),
+            (sample(0, 3, 5), sample(1, 3, 5)),
+            (sample(2, 2, 3, 4, 4), sample(3, 2, 3, 4, 4)),
         ),
         mistakes=(
             Mistake(
