@@ -24,7 +24,7 @@ NOTEBOOKS = $(wildcard chapters/*.ipynb)
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o xfail_strict=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint test-package test-chapters build test-pages chapters publish sync lab address pins colab campaign bench clean
+.PHONY: help setup book test lint test-package test-chapters build test-pages chapters editions publish sync lab address pins colab campaign bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -74,6 +74,11 @@ test-pages: $(READY)  ## check the built HTML (after make book)
 
 chapters: $(READY)  ## execute all chapters from their .md, quick profile, into _build/chapters
 	$(SCRATCH) $(BIN)/python book/tools/execute.py _build/chapters
+
+# Anew each time, so that no copy of a chapter stays that was renamed.
+editions: $(READY)  ## make the notebooks that readers, students and instructors open, into _build/editions
+	@rm -rf _build/editions
+	$(BIN)/aecore editions _build/editions
 
 publish: $(READY)  ## execute one chapter under the full profile and store its outputs: make publish CH=02
 	@test -n "$(CH)" || { echo "Say which chapter: make publish CH=02"; exit 1; }

@@ -1,4 +1,4 @@
-"""The command `aecore`: what is here, fetch data, train, publish a chapter."""
+"""The command `aecore`: what is here, fetch data, train, publish a chapter, make its editions."""
 
 from __future__ import annotations
 
@@ -100,6 +100,16 @@ def publish(options: argparse.Namespace) -> None:
         print(f"published {path}: {facts['date']}, {facts['device']}, {len(facts['runs'])} runs")
 
 
+def editions(options: argparse.Namespace) -> None:
+    """Make the notebooks that readers, students and instructors open from the chapters."""
+    try:
+        from .course.editions import make
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; the extra 'course' brings it: python -m pip install -e '.[course]'") from error
+    made = make(Path(options.out), Path(options.chapters))
+    print(f"{len(made)} notebooks in {options.out}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aecore", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -117,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     chapter = add(publish)
     chapter.add_argument("chapter", help="its number, 02")
     chapter.add_argument("--folder", default="chapters")
+    copies = add(editions)
+    copies.add_argument("out", help="the folder to write into, one below it for each edition")
+    copies.add_argument("--chapters", default="chapters", help="the folder of the notebooks")
     return parser
 
 

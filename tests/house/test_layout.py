@@ -57,7 +57,7 @@ def test_workflow_runs_what_ci_runs_on_the_default_branch():
 
 
 @pytest.mark.parametrize(
-    "command", ["book", "test", "chapters", "publish", "address", "colab", "lint", "clean", "help"]
+    "command", ["book", "test", "chapters", "editions", "publish", "address", "colab", "lint", "clean", "help"]
 )
 def test_makefile_has_the_command_and_explains_it(command):
     assert re.search(rf"^{command}:.*## \w", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)

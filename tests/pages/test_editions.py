@@ -1,0 +1,36 @@
+"""The editions beside the built pages: a figure or an exercise has one number, wherever it is read."""
+
+import re
+
+import nbformat
+import pytest
+
+from aecore.course.editions import make
+from chapters import ROOT, text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder with all editions of all chapters."""
+    out = tmp_path_factory.mktemp("editions")
+    make(out, ROOT / "chapters")
+    return out
+
+
+def numbers(page, start):
+    """Return the numbers of a page's figures ("Fig.") or exercises ("Exercise")."""
+    found = [tag.get_text() for tag in page.find("article").find_all(class_="caption-number")]
+    return [one.removeprefix(start).strip() for one in found if one.startswith(start)]
+
+
+def test_figures_have_the_numbers_of_the_page(chapter, folder):
+    name, page = chapter
+    told = text(nbformat.read(folder / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
+    assert numbers(page, "Fig.")
+    assert re.findall(r"^\*Figure ([\d.]*\d)\.\*", told, re.M) == numbers(page, "Fig.")
+
+
+def test_exercises_have_the_numbers_of_the_page(chapter, folder):
+    name, page = chapter
+    told = text(nbformat.read(folder / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
+    assert re.findall(r"^\*\*Exercise ([\d.]*\d):", told, re.M) == numbers(page, "Exercise")
