@@ -58,7 +58,7 @@ def test_every_measurement_says_what_code_made_it():
 # These take a data set from around them, which is another one here.
 TAKE_DATA = {
     *("beside_pca", "copies_of_worst", "pca_on_photos", "on_pca", "best_linear_decoder", "share_lost"),
-    *("recalibrated", "probe", "from_body", "from_untrained", "rounded", "by_pca"),
+    *("recalibrated", "from_body", "from_untrained", "of_code", "by_pca", "by_webp", "in_steps", "pca_in_steps"),
 }
 
 
