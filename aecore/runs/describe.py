@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.frozen import Frozen
-from ..models.principal import PCAStart, PrincipalComponents
+from ..models.principal import PCAStart
 from .dependencies import closure_of, defaults_of, is_found_by_name, members_of, shows_its_decorators, taken_by
 from .source import is_library, text_of, tree_of
 
@@ -305,8 +305,8 @@ class Description:
     def _settings(self, layer: nn.Module, place: str) -> Iterator[str]:
         """Yield the attributes and buffers that a layer was given, and its hooks, a line each."""
         given = {name: value for name, value in vars(layer).items() if name not in ORDINARY}
-        if isinstance(layer, PCAStart):  # its repr tells of its components, rounded: the last digits differ by machine
-            given = {name: value for name, value in given.items() if not isinstance(value, PrincipalComponents)}
+        if isinstance(layer, PCAStart):
+            given.pop("_principal")  # its repr tells of them, rounded: the last digits differ from machine to machine
         drawn = STATISTICS if hasattr(layer, "reset_running_stats") else set()
         buffers = {name: value for name, value in layer.named_buffers(recurse=False) if name not in drawn}
         for name, value in sorted({**given, **buffers}.items()):
