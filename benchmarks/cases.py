@@ -28,6 +28,7 @@ class Case:
         images: a multiple of the batch size, so that no contestant meets a smaller last batch.
         epochs: in each repetition.
         quick_images: the same for a smoke test, which trains one epoch.
+        gpu_images: the same on a GPU, where a few steps are over before it is under way; None: as many as elsewhere.
     """
 
     name: str
@@ -37,6 +38,11 @@ class Case:
     images: int
     epochs: int
     quick_images: int = 2 * BATCH_SIZE
+    gpu_images: int | None = None
+
+    def images_on(self, device: torch.device) -> int:
+        """Return how many images are trained on there."""
+        return self.gpu_images if device.type == "cuda" and self.gpu_images else self.images
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,12 @@ CASES = {
         Case(
             "conv", "Convolutional, grey 28×28 (chapter 2)",
             ConvAutoencoder,
-            convolutional=True, images=32 * BATCH_SIZE, epochs=1,
+            convolutional=True, images=32 * BATCH_SIZE, epochs=1, gpu_images=430 * BATCH_SIZE,
         ),
         Case(
             "colour", "Convolutional, colour 32×32",
             lambda: StridedConvAutoencoder((3, 32, 32), 128, width=48),
-            convolutional=True, images=32 * BATCH_SIZE, epochs=1,
+            convolutional=True, images=32 * BATCH_SIZE, epochs=1, gpu_images=430 * BATCH_SIZE,
         ),
     )
 }  # fmt: skip

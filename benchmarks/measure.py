@@ -152,7 +152,8 @@ def measure_case(case: Case, settings: Settings, tell: Callable[[str], None] = p
     left_out = {one.name: why for one in chosen if (why := one.hindrance(machine.device()))}
     for name, why in left_out.items():
         tell(f"{case.name}: {name} is left out, {why}")
-    images, epochs = (case.quick_images, 1) if settings.quick else (case.images, case.epochs)
+    whole = (case.images_on(machine.device()), case.epochs)
+    images, epochs = (case.quick_images, 1) if settings.quick else whole
     present = [one for one in chosen if one.name not in left_out]
     answers = _rounds(case, present, images, epochs, settings.repetitions, tell)
     summary = ae.summary(case.build())

@@ -99,18 +99,20 @@ class HiddenState:
         Raises:
             ValueError: something has changed; the message names it and says what to do.
         """
-        if not self.modules:
-            return
-        before, now = self.before, _kept_nowhere(self.modules)
+        if self.modules and (found := self.changed()):
+            owner, name = found
+            raise ValueError(
+                f"{owner}: {name} changed in a training step, but a checkpoint holds the model's weights and "
+                f"buffers only: after an interruption the training would not go on as it was. {self.HINTS[owner]}, "
+                "or train with name=None."
+            )
         self.modules, self.before = {}, {}
-        for place, value in before.items():
-            if value is not None and place in now and now[place] != value:
-                owner, name = place
-                raise ValueError(
-                    f"{owner}: {name} changed in a training step, but a checkpoint holds the model's weights and "
-                    f"buffers only: after an interruption the training would not go on as it was. {self.HINTS[owner]}, "
-                    "or train with name=None."
-                )
+
+    def changed(self) -> tuple[str, str] | None:
+        """Return the owner and the name of something that is not as it was at the start, or None."""
+        now = _kept_nowhere(self.modules)
+        known = ((place, value) for place, value in self.before.items() if value is not None)
+        return next((place for place, value in known if now.get(place, value) != value), None)
 
 
 def _kept_nowhere(modules: Mapping[str, nn.Module]) -> dict[tuple[str, str], object]:

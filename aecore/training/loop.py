@@ -62,7 +62,8 @@ def train(
     state = State(model, plan, len(batches))
     observer.checkpoints.resume(state)
     plan = _with_precision(state, objective, batches, observer)
-    step, watch = train_step_for(model, objective, state.optimizer, plan, device), Watch(state)
+    step = train_step_for(model, objective, state.optimizer, plan, device, observer.tell)
+    watch = Watch(state)
     hidden = HiddenState({"model": model, "objective": objective} if observer.checkpoints.folder else {})
 
     with asked_to_stop() as stop, own_randomness(device, plan.seed) as chance, _rescue(state, observer.checkpoints):

@@ -21,7 +21,8 @@ class Observer:
         checkpoints: where the training goes on from, and leaves its state.
         on_step: called after each step with the number of steps that are done; it must not make the device wait.
         on_epoch: called after each epoch.
-        tell: called with a sentence where the training cannot use the bfloat16 that its plan allows.
+        tell: called with a sentence where the training is slower than it could be: without the bfloat16 that its plan
+            allows, or without recorded steps.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from .. import distributed
 from ..inference import check_unchanged
 from ..objectives import Batch, Objective
+from .guards import HiddenState
 from .optimizer import Adam
 from .plan import Plan
 from .state import LOSS
@@ -82,17 +84,32 @@ class TrainStep:
 
 
 class GraphedTrainStep(TrainStep):
-    """The same on an NVIDIA GPU, with a step's kernels recorded once and then started by a single call.
+    """The same on an NVIDIA GPU, with a step's kernels recorded once and then started by a single call (a CUDA graph).
 
     A small model's kernels take less time than Python needs to start them one by one. Steps that differ from
-    the recorded one, as the smaller last batch of an epoch, are done as `TrainStep` does them.
+    the recorded one, as the smaller last batch of an epoch, are done as `TrainStep` does them. So are all steps of a
+    model or an objective that Python must accompany: one that reads a value back from the GPU to decide by it, or that
+    counts in a plain attribute, since a replay would neither decide nor count again.
+
+    Args:
+        model, objective, optimizer, plan: as of `TrainStep`.
+        tell: called with a sentence where steps cannot be recorded.
     """
 
-    WARM_UP = 3  # steps that PyTorch wants to see before it records one
+    WARM_UP = 3  # steps that PyTorch wants to see before it records one; the last of them is watched
 
-    def __init__(self, model: nn.Module, objective: Objective, optimizer: Adam, plan: Plan) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: Adam,
+        plan: Plan,
+        tell: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
         super().__init__(model, objective, optimizer, plan)
+        self.tell = tell
         self.seen = 0
+        self.recordable = True
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, batch: Batch, lr: float) -> Tensor:
@@ -101,11 +118,25 @@ class GraphedTrainStep(TrainStep):
             self._fill(batch, lr)
             self.graph.replay()
             return self.values
+        if self.graph is not None or not self.recordable:
+            return super().__call__(batch, lr)
         self.seen += 1
-        if self.graph is None and self.seen > self.WARM_UP and len(batch.x) == self.plan.batch_size:
+        if self.seen > self.WARM_UP and len(batch.x) == self.plan.batch_size:
             self._record(batch, lr)
             return self(batch, lr)
-        return self._on_a_side_stream(batch, lr) if self.graph is None else super().__call__(batch, lr)
+        return self._watched(batch, lr) if self.seen == self.WARM_UP else self._on_a_side_stream(batch, lr)
+
+    def _watched(self, batch: Batch, lr: float) -> Tensor:
+        """Do a step and find out whether the next ones can be recorded."""
+        hidden = HiddenState({"model": self.model, "objective": self.objective})
+        with waits_for_the_gpu() as waits:
+            values = self._on_a_side_stream(batch, lr)
+        changed = hidden.changed()
+        if waits or changed:
+            why = f"{changed[0]}: {changed[1]} changes in them" if changed else "they wait for a value from the GPU"
+            self.recordable = False
+            self.tell(f"steps are not recorded, which would be several times as fast: {why}")
+        return values
 
     def _fill(self, batch: Batch, lr: float) -> None:
         # A recorded step reads and writes fixed places, so all that changes is put there before each replay.
@@ -119,9 +150,16 @@ class GraphedTrainStep(TrainStep):
         labels = None if batch.labels is None else batch.labels.clone()
         self.batch = Batch(batch.x.clone(), labels, batch.count, batch.progress.clone())
         self.lr = torch.tensor(lr, device=batch.x.device)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.values = super().__call__(self.batch, self.lr)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.values = super().__call__(self.batch, self.lr)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"the steps of {type(self.model).__name__} and {type(self.objective).__name__} cannot be recorded on "
+                "this GPU. Set the environment variable AECORE_CUDA_GRAPHS=0 before Python starts and train again."
+            ) from error
+        self.graph = graph
 
     def _on_a_side_stream(self, batch: Batch, lr: float) -> Tensor:
         stream = torch.cuda.Stream()
@@ -133,16 +171,37 @@ class GraphedTrainStep(TrainStep):
 
 
 def train_step_for(
-    model: nn.Module, objective: Objective, optimizer: Adam, plan: Plan, device: torch.device
+    model: nn.Module,
+    objective: Objective,
+    optimizer: Adam,
+    plan: Plan,
+    device: torch.device,
+    tell: Callable[[str], None],
 ) -> TrainStep:
-    """Return the step that suits the device.
+    """Return the step that suits the device; `tell` is called with a sentence where it turns out to be a slower one.
 
-    Recorded steps are used on one NVIDIA GPU where `AECORE_CUDA_GRAPHS=1` asks for them: they have not
-    been measured yet, so they are off.
+    On one NVIDIA GPU steps are recorded: those of the book's models are three to five times as fast then
+    (book/speed.md). `AECORE_CUDA_GRAPHS=0` switches it off.
     """
-    wanted = os.environ.get("AECORE_CUDA_GRAPHS", "0") not in ("", "0")
-    graphed = wanted and device.type == "cuda" and distributed.world_size() == 1
-    return (GraphedTrainStep if graphed else TrainStep)(model, objective, optimizer, plan)
+    wanted = os.environ.get("AECORE_CUDA_GRAPHS", "1") not in ("", "0")
+    if wanted and device.type == "cuda" and distributed.world_size() == 1:
+        return GraphedTrainStep(model, objective, optimizer, plan, tell)
+    return TrainStep(model, objective, optimizer, plan)
+
+
+@contextlib.contextmanager
+def waits_for_the_gpu() -> Iterator[list[str]]:
+    """Collect a warning for each time that Python waits for the GPU."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+            found += [str(warning.message) for warning in seen if "called a synchronizing" in str(warning.message)]
 
 
 def evaluated(objective: Objective, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ class Played(GraphedTrainStep):
         return TrainStep.__call__(self, batch, lr)
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu_to_wait_for(monkeypatch):
+    """The watched step asks CUDA for its waits, of which a processor has none."""
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+
+
 PLAN = Plan(epochs=2, batch_size=5, crop=8, flip=True, schedule="cosine", weight_decay=0.1, clip_norm=0.5)
 
 
@@ -80,10 +88,66 @@ def test_steps_are_recorded_after_three_and_a_smaller_batch_is_not():
     assert trained(Played, "Reconstruction")[2].replays == 7
 
 
+class Counts(Reconstruction):
+    """Weighs each step by a number that only Python knows."""
+
+    steps = 0
+
+    def forward(self, model, batch):
+        self.steps += 1
+        return {name: self.steps * value for name, value in super().forward(model, batch).items()}
+
+
+def of_dense(kind, objective, **told):
+    """Return the weights after nine steps on one batch, and the step."""
+    model = tiny.drawn(tiny.dense(), 0)
+    adam, batch = Adam(model.parameters()), Batch(tiny.noise(5).floats(), None, 5, torch.zeros(()))
+    step = kind(model, objective, adam, PLAN, **told)
+    for _ in range(9):
+        step(batch, 1e-2)
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()]), step
+
+
+def test_steps_that_count_in_an_attribute_are_not_recorded_and_the_user_is_told():
+    told = []
+    weights, step = of_dense(Played, Counts("mse"), tell=told.append)
+    assert torch.equal(weights, of_dense(TrainStep, Counts("mse"))[0])
+    assert (step.replays, len(told)) == (0, 1)
+    assert "objective: its attribute steps" in told[0]
+
+
+def test_steps_that_wait_for_the_gpu_are_not_recorded_and_the_user_is_told(monkeypatch):
+    def waits(step, batch, lr):
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        return TrainStep.__call__(step, batch, lr)
+
+    monkeypatch.setattr(Played, "_on_a_side_stream", waits)
+    monkeypatch.setattr(warnings, "filters", [("ignore", None, Warning, None, 0)])  # as in a quiet notebook
+    told = []
+    weights, step = of_dense(Played, Reconstruction(), tell=told.append)
+    assert torch.equal(weights, of_dense(TrainStep, Reconstruction())[0])
+    assert (step.replays, step.seen, len(told)) == (0, 3, 1)
+    assert "they wait for a value from the GPU" in told[0]
+
+
+def test_a_step_that_cannot_be_recorded_says_how_to_train_without(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.ExitStack().__enter__())
+
+    def fails(step, batch, lr):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(TrainStep, "__call__", fails)
+    step = GraphedTrainStep(tiny.dense(), Reconstruction(), None, PLAN)
+    with pytest.raises(RuntimeError, match=r"DenseAutoencoder and Reconstruction.*AECORE_CUDA_GRAPHS=0"):
+        step._record(Batch(tiny.noise(5).floats(), None, 5, torch.zeros(())), 1e-3)
+
+
 def test_on_a_cpu_nothing_is_recorded(monkeypatch):
     monkeypatch.setenv("AECORE_CUDA_GRAPHS", "1")
     model = tiny.dense()
-    assert type(train_step_for(model, Reconstruction(), Adam(model.parameters()), PLAN, CPU)) is TrainStep
+    step = train_step_for(model, Reconstruction(), Adam(model.parameters()), PLAN, CPU, tell=pytest.fail)
+    assert type(step) is TrainStep
 
 
 def gradients_of(x, count, names=()):
