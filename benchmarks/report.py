@@ -24,7 +24,8 @@ These are the numbers of a smoke test, with so few images that they mean nothing
 :::
 """
 NO_GPU = """\
-No GPU has been measured yet. The same command measures one, and its tables and its plot will then follow here.
+No GPU has been measured beside the other libraries yet. The same command measures one, and its tables and its plot
+will then follow here.
 """
 
 

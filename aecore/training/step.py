@@ -180,7 +180,7 @@ def train_step_for(
 ) -> TrainStep:
     """Return the step that suits the device; `tell` is called with a sentence where it turns out to be a slower one.
 
-    On one NVIDIA GPU steps are recorded: those of the book's models are three to five times as fast then
+    On one NVIDIA GPU steps are recorded, which makes those of small models three to five times as fast
     (book/speed.md). `AECORE_CUDA_GRAPHS=0` switches it off.
     """
     wanted = os.environ.get("AECORE_CUDA_GRAPHS", "1") not in ("", "0")

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 
 from aecore import files, machine
 from aecore.models import LinearAutoencoder, StridedConvAutoencoder
-from benchmarks import cases, contestants, environment, measure, report, worker
+from benchmarks import cases, contestants, environment, measure, report, steps, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Case, Task, check_tasks, random_images
 from benchmarks.claims import AIM, CLAIMS, Claim
@@ -487,3 +487,31 @@ def test_page_names_no_number_or_ratio_but_those_claimed():
     rest = re.sub(r"\{doc\}`[^`]*`|float32|float16", " ", rest)
     ratio = r"\d|%|per ?cent|\btwice\b|\bthrice\b|\bhalf\b|\bdouble|times (?:as|more|the)|-fold\b"
     assert re.findall(rf"(?i).{{0,20}}(?:{ratio}).{{0,20}}", rest) == []
+
+
+class TestSteps:
+    """The table of recorded steps: what stands in it was measured."""
+
+    def test_the_table_is_the_one_of_the_results(self):
+        assert steps.TABLE.read_text(encoding="utf-8") == steps.markdown(steps.load())
+        assert ":::{include} ../benchmarks/results/steps/table.md\n" in PAGE
+
+    def test_the_page_says_by_how_much_recording_pays(self):
+        """About three to five times, says the page of settings."""
+        found = [gain for result in steps.load().values() for gain in steps.gains(result).values()]
+        assert (round(min(found)), round(max(found))) == (3, 5)
+
+    def test_a_gain_is_that_of_the_medians(self):
+        """300, 200, 100 µs one by one against 60, 50, 20 recorded: 200 / 50."""
+        rounds = {"`fit`, steps started one by one": [300, 200, 100], "`fit`, recorded steps": [60, 50, 20]}
+        assert steps.gains({"steps": {"A case": rounds}}) == {"A case": 4}
+
+    def test_without_a_gpu_it_says_what_is_missing(self, monkeypatch):
+        monkeypatch.setattr(steps.machine, "device", lambda: torch.device("cpu"))
+        with pytest.raises(SystemExit, match="wanted an NVIDIA GPU"):
+            steps.main()
+
+    def test_a_gpu_trains_on_more_images_where_a_case_says_so(self):
+        case = Case("c", "t", lambda: None, convolutional=True, images=10, epochs=1, gpu_images=30)
+        assert [case.images_on(torch.device(kind)) for kind in ("cpu", "cuda")] == [10, 30]
+        assert dataclasses.replace(case, gpu_images=None).images_on(torch.device("cuda")) == 10
