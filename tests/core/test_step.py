@@ -150,6 +150,16 @@ def test_on_a_cpu_nothing_is_recorded(monkeypatch):
     assert type(step) is TrainStep
 
 
+@pytest.mark.parametrize(("graphs", "kind"), [(None, GraphedTrainStep), ("1", GraphedTrainStep), ("0", TrainStep)])
+def test_on_one_gpu_steps_are_recorded_unless_the_reader_forbids_it(monkeypatch, graphs, kind):
+    monkeypatch.delenv("AECORE_CUDA_GRAPHS", raising=False)
+    if graphs is not None:
+        monkeypatch.setenv("AECORE_CUDA_GRAPHS", graphs)
+    model = tiny.dense()
+    step = train_step_for(model, Reconstruction(), Adam(model.parameters()), PLAN, torch.device("cuda"), tell=print)
+    assert type(step) is kind
+
+
 def gradients_of(x, count, names=()):
     """Return what a step's part of a batch gives, before it is added up over the processes."""
     model = tiny.drawn(tiny.dense(), 0)
