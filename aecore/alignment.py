@@ -1,15 +1,15 @@
 """Maps between the codes of two autoencoders, fitted in closed form, and what two sets of codes have in common.
 
-    z_a, z_b = large.encode(x), small.encode(x_small)        # the same images, by two encoders
-    translate = affine(z_a, z_b)
-    x_hat = small.decode(translate(large.encode(others)))
+    z_a, z_b = large.encode(x), small.encode(x_small)              # the same images, by two encoders
+    to_small = affine(z_a, z_b)
+    x_hat = small.decode(to_small(large.encode(others)))
 
 Codes are flat, (N, D), or grids, (N, C, H, W). A flat code is one sample of D values. Of a grid each place is a sample
 of C values, so that one pair of codes of 43×43 places is 1,849 samples; a map then does the same at every place.
 
 Each function gives the map of its kind that leaves the smallest squared distance to `z_b` on the codes that it is
-given. From the narrowest kind to the widest: `signed_permutation`, `procrustes`, `affine`, `convolution`. All first
-subtract from each channel its mean, so they answer codes that are shifted as well as those that are not.
+given. From the narrowest kind to the widest: `signed_permutation`, `procrustes`, `affine`, `convolution`. All subtract
+each channel's mean first, so that a constant added to the codes changes nothing.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class CodeMap(nn.Module):
             ValueError: codes of another layout, or with another number of channels.
         """
         self._check(z)
-        place = torch.device("cpu") if z.device.type == "mps" else z.device
-        mean, weight, offset = (value.to(place, torch.float64) for value in (self.mean, self.weight, self.offset))
-        differences = z.to(place, torch.float64).movedim(1, -1) - mean
+        exact = _exact(z)
+        mean, weight, offset = (value.to(exact) for value in (self.mean, self.weight, self.offset))
+        differences = exact.movedim(1, -1) - mean
         if weight.ndim == 4:
             mapped = F.conv2d(differences.movedim(-1, 1), weight, offset, padding=weight.shape[-1] // 2)
         else:
             mapped = (differences @ weight.T + offset).movedim(-1, 1)
-        return mapped.to(z.device, z.dtype)
+        return mapped.to(z.dtype).to(z.device)
 
     def extra_repr(self) -> str:
         """Say what is mapped to what, and what it was fitted on."""
@@ -253,9 +253,8 @@ def relative_representation(z: Tensor, anchors: Tensor) -> Tensor:
             f"anchors: wanted codes of the same encoder, each of shape {tuple(z.shape[1:])} like those of z, got "
             f"{tuple(anchors.shape[1:])}"
         )
-    place = torch.device("cpu") if z.device.type == "mps" else z.device
-    directions = [F.normalize(codes.to(place, torch.float64).flatten(1), dim=1) for codes in (z, anchors)]
-    return (directions[0] @ directions[1].T).to(z.device, z.dtype)
+    directions, axes = (F.normalize(_exact(codes.to(z.device)).flatten(1), dim=1) for codes in (z, anchors))
+    return (directions @ axes.T).to(z.dtype).to(z.device)
 
 
 class _Pairs:
@@ -349,12 +348,17 @@ def _batches(pairs: _Pairs, kernel_size: int) -> Iterator[tuple[Tensor, Tensor]]
 
 def _centred(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return codes as grids in float64, each channel less its mean, and the means."""
-    grids = z.detach().to("cpu", torch.float64)
+    grids = z.detach().cpu().double()
     grids = grids if z.ndim == 4 else grids[:, :, None, None]
     low, high = grids.amin((0, 2, 3)), grids.amax((0, 2, 3))
     # The mean of a constant is rounded too, and what is left of it would look like a channel that varies.
     mean = torch.where(low == high, low, grids.mean((0, 2, 3)))
     return grids - mean[:, None, None], mean
+
+
+def _exact(z: Tensor) -> Tensor:
+    """Return codes in float64 where they lie; those on an Apple GPU, which knows no float64, on the CPU."""
+    return (z.cpu() if z.device.type == "mps" else z).double()
 
 
 def _rows(grids: Tensor) -> Tensor:

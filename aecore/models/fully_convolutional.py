@@ -84,7 +84,7 @@ class GridAutoencoder(PCAStart):
 
 
 class FullyConvAutoencoder(GridAutoencoder):
-    """One place of the code for each block of pixels, and residual blocks that let neighbouring places speak.
+    """One place of the code for each block of pixels, and residual blocks through which it sees its neighbours.
 
     Encoder: the image is cut into blocks of `stride`×`stride` pixels (pixel unshuffle); a 1×1 convolution, residual
     blocks of two 3×3 convolutions, and a 1×1 convolution to the code. The decoder is its mirror and ends in a pixel
