@@ -106,7 +106,7 @@ def signed_permutation(z_a: Tensor, z_b: Tensor) -> CodeMap:
     """Return the map from `z_a` to `z_b` that reorders channels and turns the sign of some.
 
     Of all such maps it has the smallest squared error: the channels are paired so that the sum of their absolute
-    covariances is largest, by the Hungarian method (Kuhn 1955). Li et al. (2016, section 3) compare networks so, but
+    covariances is largest, by the Hungarian method (Kuhn 1955). Li et al. (2016) compare networks so, but
     pair by correlation, which takes no account of how much a channel varies.
 
     A channel that is constant in the samples says nothing: it gets a partner that no other wants, with its sign as it
@@ -212,8 +212,8 @@ def convolution(z_a: Tensor, z_b: Tensor, kernel_size: int = 3, ridge: float = 0
 def linear_cka(z_a: Tensor, z_b: Tensor) -> float:
     """Return how alike two sets of codes are, from 0 to 1: linear centred kernel alignment.
 
-    ‖A'B‖² / (‖A'A‖ ‖B'B‖) with the centred samples as rows of A and B and Frobenius norms (Kornblith et al. 2019,
-    section 3). It is 1 where one is a rotated, mirrored, enlarged, shifted copy of the other. Codes without any
+    ‖A'B‖² / (‖A'A‖ ‖B'B‖) with the centred samples as rows of A and B and Frobenius norms (Kornblith et al. 2019).
+    It is 1 where one is a rotated, mirrored, enlarged, shifted copy of the other. Codes without any
     relation come near 0 only where samples are many more than channels.
 
     Args:
@@ -234,7 +234,7 @@ def linear_cka(z_a: Tensor, z_b: Tensor) -> float:
 def relative_representation(z: Tensor, anchors: Tensor) -> Tensor:
     """Return the cosine of each code with each anchor, (N, K) values from −1 to 1.
 
-    z·a / (‖z‖ ‖a‖), with the codes of K images as anchors a (Moschella et al. 2023, section 3). Two encoders whose
+    z·a / (‖z‖ ‖a‖), with the codes of K images as anchors a (Moschella et al. 2023). Two encoders whose
     codes differ by a rotation, a reflection and a factor give the same values, if the anchors are the same images.
     Nothing is subtracted, so a shift does change them. A code that is zero has the cosine 0. A grid counts as one
     vector of C·H·W values.

@@ -87,8 +87,8 @@ class _Mean(nn.Module):
 def active_units(z: Tensor, threshold: float = 0.01) -> int:
     """Return how many units of a variational autoencoder say something about the image.
 
-    A unit is active where the variance over images of its posterior mean is more than .01 (Burda et al. 2016, section
-    5.2): in the others the encoder gives every image the same, and the noise hides what is left. In a flat code each
+    A unit is active where the variance over images of its posterior mean is more than .01 (Burda et al. 2016):
+    in the others the encoder gives every image the same, and the noise hides what is left. In a flat code each
     value is a unit; of a grid each channel, with all places as samples.
 
     Args:
