@@ -28,7 +28,9 @@ _WHERE = {
     "summary": "models",
     "table": "plots",
 }
-_MODULES = ("data", "interactive", "losses", "metrics", "models", "objectives", "plots", "runs", "training")
+_MODULES = (
+    "alignment", "data", "interactive", "losses", "metrics", "models", "objectives", "plots", "runs", "training",
+)  # fmt: skip
 
 __all__ = [*_WHERE, *_MODULES]
 

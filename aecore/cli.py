@@ -141,7 +141,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", default="mnist")
     command.add_argument("--size", type=int, help="side of the centre crop of each photograph of div2k")
     command.add_argument("--stand-in", action="store_true", help="accept a stand-in that lies in the data folder")
-    command.add_argument("--code-size", type=int, help="values in the code (default: 32; for conv eight channels)")
+    command.add_argument("--code-size", type=int, help="values in the code (default: 32; on a grid 8 channels)")
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--batch-size", type=int, default=128)
     command.add_argument("--lr", type=float, default=3e-3)

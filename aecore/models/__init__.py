@@ -5,13 +5,16 @@ from __future__ import annotations
 from ..suggest import did_you_mean
 from .autoencoder import Autoencoder, check_image_shape, init_weights
 from .classifier import ResidualClassifier
-from .convolutional import ConvAutoencoder, StridedConvAutoencoder
+from .convolutional import ConvAutoencoder, StridedConvAutoencoder, channels_for, quarter_grid
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
 from .frozen import Frozen, freeze, unfreeze
+from .fully_convolutional import FullyConvAutoencoder, blocks_of
+from .joint import JointAutoencoder
 from .linear import LinearAutoencoder
 from .principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
 from .summary import Summary, count_parameters, summary
+from .variational import VariationalAutoencoder, active_units
 
 MODELS: dict[str, type[Autoencoder]] = {
     "linear": LinearAutoencoder,
@@ -19,6 +22,7 @@ MODELS: dict[str, type[Autoencoder]] = {
     "conv": ConvAutoencoder,
     "strided-conv": StridedConvAutoencoder,
     "upsampling": UpsamplingAutoencoder,
+    "fully-conv": FullyConvAutoencoder,
 }
 
 
@@ -40,8 +44,8 @@ def create(name: str, image_shape: tuple[int, int, int], code_size: int | None =
     Args:
         name: in `MODELS`.
         image_shape: (C, H, W) of one image.
-        code_size: values in the code; None takes 32, or as many as the image has; for "conv", whose code is a grid,
-            eight channels.
+        code_size: values in the code; None takes 32, or as many as the image has; for "conv" and "fully-conv", whose
+            code is a grid of H/4×W/4 places, eight channels.
 
     Raises:
         ValueError: no model has that name, or the sizes do not fit it.
@@ -49,8 +53,11 @@ def create(name: str, image_shape: tuple[int, int, int], code_size: int | None =
     model = get(name)
     if code_size is None:
         channels, height, width = check_image_shape(image_shape)
-        code_size = 8 * (height // 4) * (width // 4) if model is ConvAutoencoder else 32
+        grid = model in (ConvAutoencoder, FullyConvAutoencoder)
+        code_size = 8 * (height // 4) * (width // 4) if grid else 32
         code_size = min(code_size, channels * height * width)
+    if model is FullyConvAutoencoder:  # its code grows with the image, so it asks for channels
+        return model(image_shape, channels_for(code_size, *quarter_grid(image_shape)))
     return model(image_shape, code_size)
 
 
@@ -61,6 +68,8 @@ __all__ = [
     "ConvAutoencoder",
     "DenseAutoencoder",
     "Frozen",
+    "FullyConvAutoencoder",
+    "JointAutoencoder",
     "LinearAutoencoder",
     "PCAStartAutoencoder",
     "PCAStartConvAutoencoder",
@@ -68,6 +77,9 @@ __all__ = [
     "StridedConvAutoencoder",
     "Summary",
     "UpsamplingAutoencoder",
+    "VariationalAutoencoder",
+    "active_units",
+    "blocks_of",
     "count_parameters",
     "create",
     "freeze",

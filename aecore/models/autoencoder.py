@@ -69,9 +69,7 @@ class Autoencoder(nn.Module):
             TypeError: they are no floats in a tensor.
             ValueError: the images have another shape than the model was made for.
         """
-        self._check_floats("x", x)
-        if x.shape[1:] != self.image_shape and not (self.any_size and self._divides(x)):
-            raise ValueError(f"x: wanted images of shape {self._wanted(self.image_shape)}, got {tuple(x.shape)}")
+        self._check_images(x)
         return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -87,14 +85,22 @@ class Autoencoder(nn.Module):
             TypeError: they are no floats in a tensor.
             ValueError: the codes have another shape than this model's.
         """
-        self._check_floats("z", z)
-        if z.shape[1:] != self.code_shape and not (self.any_size and z.ndim == 4 and z.shape[1] == self.code_shape[0]):
-            raise ValueError(f"z: wanted codes of shape {self._wanted(self.code_shape, 1)}, got {tuple(z.shape)}")
+        self._check_codes(z)
         return self.decoder(z)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `decode(encode(x))`, the reconstructions of `x`."""
         return self.decode(self.encode(x))
+
+    def _check_images(self, x: Tensor) -> None:
+        self._check_floats("x", x)
+        if x.shape[1:] != self.image_shape and not (self.any_size and self._divides(x)):
+            raise ValueError(f"x: wanted images of shape {self._wanted(self.image_shape)}, got {tuple(x.shape)}")
+
+    def _check_codes(self, z: Tensor) -> None:
+        self._check_floats("z", z)
+        if z.shape[1:] != self.code_shape and not (self.any_size and z.ndim == 4 and z.shape[1] == self.code_shape[0]):
+            raise ValueError(f"z: wanted codes of shape {self._wanted(self.code_shape, 1)}, got {tuple(z.shape)}")
 
     def _check_floats(self, argument: str, batch: Tensor) -> None:
         hint = "; the .floats() of images are" if argument == "x" else ""

@@ -32,9 +32,9 @@ class ConvAutoencoder(Autoencoder):
         width: int = 64,
         any_size: bool = False,
     ) -> None:
-        shape, grid = _quarter_grid(image_shape)
+        shape, grid = quarter_grid(image_shape)
         check_size("width", width)
-        channels = _channels_for(code_size, shape, grid)
+        channels = channels_for(code_size, shape, grid)
         encoder = nn.Sequential(
             nn.Conv2d(shape[0], width, kernel_size=3, padding=1),
             nn.ReLU(),
@@ -77,7 +77,7 @@ class StridedConvAutoencoder(Autoencoder):
         batch_norm: bool = False,
         sigmoid: bool = False,
     ) -> None:
-        shape, (height, breadth) = _quarter_grid(image_shape)
+        shape, (height, breadth) = quarter_grid(image_shape)
         check_code_size(code_size, shape)
         check_size("width", width)
         channels, grid = shape[0], (2 * width, height, breadth)
@@ -104,7 +104,7 @@ class StridedConvAutoencoder(Autoencoder):
         super().__init__(shape, encoder, decoder)
 
 
-def _quarter_grid(image_shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], tuple[int, int]]:
+def quarter_grid(image_shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], tuple[int, int]]:
     """Return the checked image shape and the grid that is left after halving height and width twice."""
     shape = check_image_shape(image_shape)
     if shape[1] % 4 or shape[2] % 4:
@@ -112,7 +112,8 @@ def _quarter_grid(image_shape: tuple[int, int, int]) -> tuple[tuple[int, int, in
     return shape, (shape[1] // 4, shape[2] // 4)
 
 
-def _channels_for(code_size: int, shape: tuple[int, int, int], grid: tuple[int, int]) -> int:
+def channels_for(code_size: int, shape: tuple[int, int, int], grid: tuple[int, int]) -> int:
+    """Return how many channels a code has on a grid, or raise a ValueError where its values do not fill it."""
     check_code_size(code_size, shape)
     cells = grid[0] * grid[1]
     if code_size % cells:

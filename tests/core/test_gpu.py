@@ -10,9 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from aecore import alignment
 from aecore.data import Splits
-from aecore.models import ConvAutoencoder, LinearAutoencoder, init_weights
-from aecore.objectives import Batch, Reconstruction
+from aecore.models import (
+    ConvAutoencoder,
+    JointAutoencoder,
+    LinearAutoencoder,
+    VariationalAutoencoder,
+    init_weights,
+)
+from aecore.objectives import ELBO, Batch, JointResolutions, Reconstruction
 from aecore.training import Batches, Checkpoints, Observer, Plan, train
 from aecore.training.optimizer import Adam
 from aecore.training.precision import chosen_precision
@@ -74,6 +81,37 @@ def test_recorded_steps_of_every_objective_train_what_ordinary_ones_do(monkeypat
     assert torch.allclose(found, ordinary, atol=1e-5)
     assert len(recorded) == 17
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "objective"),
+    [
+        (lambda: VariationalAutoencoder((1, 8, 8), 4, 4, width=8), ELBO(0.1)),
+        (lambda: JointAutoencoder((1, 8, 8), 4, (4, 2), width=8), JointResolutions((4, 8))),
+    ],
+    ids=["variational", "joint"],
+)
+def test_recorded_steps_of_models_for_one_objective_train_what_ordinary_ones_do(
+    pictures, monkeypatch, recorded, make, objective
+):
+    monkeypatch.setenv("AECORE_CUDA_GRAPHS", "0")
+    ordinary = trained(make(), pictures, objective=objective)
+    monkeypatch.setenv("AECORE_CUDA_GRAPHS", "1")
+    assert torch.allclose(trained(make(), pictures, objective=objective), ordinary, atol=1e-5)
+    assert len(recorded) == 17
+
+
+@pytest.mark.parametrize("fit", [alignment.signed_permutation, alignment.procrustes, alignment.affine,
+                                 alignment.convolution])  # fmt: skip
+@pytest.mark.parametrize("fitted_on", [CPU, GPU])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_map_between_codes_gives_on_the_gpu_what_it_gives_on_the_cpu(fit, fitted_on, moved):
+    z_a, z_b = torch.randn(2, 5, 3, 6, 6)
+    found = fit(z_a.to(fitted_on), z_b.to(fitted_on))
+    wanted = found(z_a)
+    mapped = (found.to(GPU) if moved else found)(z_a.to(GPU))
+    assert mapped.device.type == "cuda"
+    assert torch.allclose(mapped.cpu(), wanted, atol=1e-6)  # float64 inside, then float32
 
 
 @pytest.mark.parametrize("name", tiny.OBJECTIVES)
