@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,9 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with distributed.process_group():
             config.speak()
-            return options.run(options) or 0
+            status = options.run(options) or 0
+            sys.stdout.flush()  # what little is written may lie there until the end
+            return status
     except BrokenPipeError:  # the reader of our output has seen enough, as `aecore doctor | head` has
-        sys.stderr.close()  # or Python itself would complain about it at its end
+        # Or Python itself would try to write the rest at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED

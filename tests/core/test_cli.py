@@ -65,7 +65,9 @@ class TestDoctor:
         assert main(["doctor"]) == 0
         assert "  chapter 00: 1 run of " in capsys.readouterr().out
 
-    def test_ends_quietly_when_its_reader_has_seen_enough(self):
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_ends_quietly_when_its_reader_has_seen_enough(self, monkeypatch, unbuffered):
+        monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)  # whether lines are written at once, or all at the end
         # The reader is gone before a word is written, so that no race decides.
         command = [sys.executable, "-m", "aecore", "doctor"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
