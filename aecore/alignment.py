@@ -132,7 +132,7 @@ def signed_permutation(z_a: Tensor, z_b: Tensor) -> CodeMap:
 
 @torch.no_grad()
 def procrustes(z_a: Tensor, z_b: Tensor, scale: bool = True) -> CodeMap:
-    """Return the map from `z_a` to `z_b` that rotates or mirrors, and with `scale` enlarges all by one factor.
+    """Return the map from `z_a` to `z_b` that rotates or reflects, and with `scale` scales by one factor.
 
     With the centred samples as rows of A and B and the singular values A'B = U S V', the best orthogonal matrix is
     U V' (Schönemann 1966), and the best factor sum(S) / ‖A‖².
@@ -213,7 +213,7 @@ def linear_cka(z_a: Tensor, z_b: Tensor) -> float:
     """Return how alike two sets of codes are, from 0 to 1: linear centred kernel alignment.
 
     ‖A'B‖² / (‖A'A‖ ‖B'B‖) with the centred samples as rows of A and B and Frobenius norms (Kornblith et al. 2019).
-    It is 1 where one is a rotated, mirrored, enlarged, shifted copy of the other. Codes without any
+    It is 1 where one is a rotated, reflected, scaled, shifted copy of the other. Codes without any
     relation come near 0 only where samples are many more than channels.
 
     Args:

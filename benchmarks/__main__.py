@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from aecore import files
-
-from . import environment, report
+from . import report
 from .cases import CASES
 from .contestants import CONTESTANTS
 from .measure import QUICK_REPETITIONS, REPETITIONS, OtherWork, Settings, WorkerFailed, measure
@@ -50,8 +47,7 @@ def main(given: list[str] | None = None) -> None:
     except (OtherWork, ValueError, WorkerFailed) as error:
         sys.exit(str(error))
     folder = (asked.results or (report.RESULTS if settings.is_whole else ASIDE)).resolve()
-    slug = environment.slug(result["machine"])
-    files.write_text(folder / f"{slug}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    slug = report.keep(result, folder)
     _report(folder)
     print(f"results: {slug}.json in {folder}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aecore import files, session
 
+from . import environment
 from .contestants import FLOOR
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,6 +218,13 @@ def _draw_case(axes, case: dict) -> None:
 
 
 # ---- files ----
+
+
+def keep(result: dict, folder: Path) -> str:
+    """Write the results of a machine into `folder`; return their slug."""
+    slug = environment.slug(result["machine"])
+    files.write_text(folder / f"{slug}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return slug
 
 
 def write(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:

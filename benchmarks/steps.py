@@ -93,8 +93,7 @@ def main() -> None:
     if machine.device().type != "cuda":
         sys.exit("benchmarks.steps: wanted an NVIDIA GPU, since only there are steps recorded; there is none here")
     result = measure()
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    files.write_text(RESULTS / f"{environment.slug(result['machine'])}.json", text)
+    report.keep(result, RESULTS)
     files.write_text(TABLE, markdown(load()))
     print(markdown({"": result}))
 

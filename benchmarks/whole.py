@@ -143,8 +143,7 @@ def main(given: list[str] | None = None) -> None:
     asked = parser.parse_args(given)
     result = measure(asked.quick)
     if not asked.quick:
-        text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        files.write_text(RESULTS / f"{environment.slug(result['machine'])}.json", text)
+        report.keep(result, RESULTS)
         files.write_text(TABLE, markdown(load()))
     print(markdown({"": result}))
 

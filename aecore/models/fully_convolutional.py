@@ -114,8 +114,7 @@ class FullyConvAutoencoder(GridAutoencoder):
         blocks: int = 2,
         principal: PrincipalComponents | None = None,
     ) -> None:
-        shape = checked_shape(image_shape, channels, stride, width, principal)
-        check_size("blocks", blocks, least=0)
+        shape = checked_shape(image_shape, channels, stride, width, blocks, principal)
         encoder = encoder_layers(shape[0], stride, width, blocks, channels)
         decoder = decoder_layers(channels, width, blocks, stride, shape[0])
         super().__init__(shape, principal, nn.Sequential(*encoder), nn.Sequential(*decoder))
@@ -134,12 +133,13 @@ def decoder_layers(channels: int, width: int, blocks: int, stride: int, colours:
 
 
 def checked_shape(
-    image_shape: object, channels: int, stride: int, width: int, principal: object
+    image_shape: object, channels: int, stride: int, width: int, blocks: int, principal: object
 ) -> tuple[int, int, int]:
     """Return the image shape, or raise a ValueError where one of the arguments does not fit the others."""
     shape = check_image_shape(image_shape)
     for name, size in (("channels", channels), ("stride", stride), ("width", width)):
         check_size(name, size)
+    check_size("blocks", blocks, least=0)
     if shape[1] % stride or shape[2] % stride:
         raise ValueError(
             f"image_shape: height and width must be divisible by stride={stride} here, got {shape[1]}×{shape[2]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .autoencoder import check_size, check_sizes
+from .autoencoder import check_sizes
 from .fully_convolutional import GridAutoencoder, checked_shape, decoder_layers, encoder_layers
 from .principal import PrincipalComponents
 
@@ -40,8 +40,7 @@ class JointAutoencoder(GridAutoencoder):
         strides = check_sizes("strides", strides)
         if not strides or len(set(strides)) < len(strides):
             raise ValueError(f"strides: wanted one for each decoder, none twice, such as (8, 4), got {strides!r}")
-        shape = checked_shape(image_shape, channels, max(strides), width, principal)
-        check_size("blocks", blocks, least=0)
+        shape = checked_shape(image_shape, channels, max(strides), width, blocks, principal)
         encoder = encoder_layers(shape[0], max(strides), width, blocks, channels)
         decoders = {
             str(stride): nn.Sequential(*decoder_layers(channels, width, blocks, stride, shape[0]))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from .autoencoder import check_size
 from .fully_convolutional import GridAutoencoder, checked_shape, decoder_layers, encoder_layers
 from .principal import PrincipalComponents
 
@@ -45,8 +44,7 @@ class VariationalAutoencoder(GridAutoencoder):
         blocks: int = 2,
         principal: PrincipalComponents | None = None,
     ) -> None:
-        shape = checked_shape(image_shape, channels, stride, width, principal)
-        check_size("blocks", blocks, least=0)
+        shape = checked_shape(image_shape, channels, stride, width, blocks, principal)
         encoder = [*encoder_layers(shape[0], stride, width, blocks, 2 * channels), _Mean()]
         decoder = decoder_layers(channels, width, blocks, stride, shape[0])
         super().__init__(shape, principal, nn.Sequential(*encoder), nn.Sequential(*decoder))

@@ -438,10 +438,10 @@ class TestLinearCka:
         z_a, z_b = torch.tensor([[0.0], [1], [2]]), torch.tensor([[4.0, 1], [4, -2], [7, 1]])
         assert linear_cka(z_a, z_b) == pytest.approx(9 / (2 * math.sqrt(90)), rel=1e-12)
 
-    def test_is_1_for_codes_that_are_rotated_enlarged_and_shifted(self, z):
+    def test_is_1_for_codes_that_are_rotated_scaled_and_shifted(self, z):
         assert linear_cka(z, 3 * mapped(z, rotation(4)) - 5) == pytest.approx(1, abs=EXACT)
 
-    def test_does_not_change_where_one_is_rotated_enlarged_and_shifted(self, z):
+    def test_does_not_change_where_one_is_rotated_scaled_and_shifted(self, z):
         other = codes(*z.shape, seed=3)
         wanted = linear_cka(z, other)
         assert linear_cka(3 * mapped(z, rotation(4)) - 5, other) == pytest.approx(wanted, abs=EXACT)
@@ -475,7 +475,7 @@ class TestRelativeRepresentation:
         found = relative_representation(z, anchors)
         assert found.tolist() == [pytest.approx([0.6, 0.8, -1, 0], abs=1e-7)]  # float32
 
-    def test_does_not_change_where_codes_are_rotated_and_enlarged(self, z):
+    def test_does_not_change_where_codes_are_rotated_and_scaled(self, z):
         wanted = relative_representation(z, z[:2])
         turned = 3 * mapped(z, rotation(4))
         assert torch.allclose(relative_representation(turned, turned[:2]), wanted, atol=EXACT)
