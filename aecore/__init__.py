@@ -25,11 +25,13 @@ _WHERE = {
     "load": "data",
     "provenance": "journal",
     "setup": "session",
+    "spread": "plots",
     "summary": "models",
     "table": "plots",
 }
 _MODULES = (
-    "alignment", "data", "interactive", "losses", "metrics", "models", "objectives", "plots", "runs", "training",
+    "alignment", "codes", "data", "interactive", "losses", "metrics", "models", "objectives", "plots", "runs",
+    "training",
 )  # fmt: skip
 
 __all__ = [*_WHERE, *_MODULES]

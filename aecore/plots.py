@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +17,9 @@ from .data.images import Images
 from .inference import Model, apply, model_of
 from .metrics import check_images
 from .runs import Run
+
+# Colours of boxes in a diagram, light enough for black letters.
+BORROWED, NEW, PLAIN = "#fdd0a2", "#c6dbef", "white"
 
 
 def show(images: Tensor | Images, titles: Sequence[str] = (), columns: int = 10, size: float = 0.9) -> Figure:
@@ -176,6 +180,36 @@ def patterns(vectors: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Figu
     return figure
 
 
+def diagram(
+    boxes: Mapping[str, tuple[float, float, str, str]], arrows: Sequence[tuple[str, str]], size: tuple[float, float]
+) -> Figure:
+    """Draw boxes and arrows between them: what a network is made of, before its code.
+
+    Args:
+        boxes: (x, y, text, colour) by name. Boxes beside each other are about 1 apart; `BORROWED`, `NEW` and `PLAIN`
+            are the book's colours for what was trained elsewhere, what begins at random, and what holds data.
+        arrows: pairs of names, from and to.
+        size: of the figure in inches.
+
+    Raises:
+        ValueError: an arrow begins or ends at a box that is not there.
+    """
+    for name in (name for pair in arrows for name in pair):
+        if name not in boxes:
+            raise ValueError(f"arrows: there is no box {name!r}; known: {', '.join(boxes)}")
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    for x, y, text, colour in boxes.values():
+        frame = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "0.3"}
+        axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
+    style = {"arrowstyle": "->", "color": "0.3", "shrinkA": 22, "shrinkB": 22}
+    for start, end in arrows:
+        axis.annotate("", boxes[end][:2], boxes[start][:2], arrowprops=style)
+    x, y = ([box[place] for box in boxes.values()] for place in (0, 1))
+    axis.set(xlim=(min(x) - 0.6, max(x) + 0.6), ylim=(min(y) - 0.4, max(y) + 0.3))
+    axis.set_axis_off()
+    return figure
+
+
 def table(rows: Sequence[Mapping[str, object]]):
     """Return rows as a table, the first column as its index; a number is shown to four digits.
 
@@ -198,6 +232,24 @@ def table(rows: Sequence[Mapping[str, object]]):
     frame = pd.DataFrame(shown).set_index(next(iter(rows[0])))
     # As the columns' name the first heading stands in the same line as the others, not in one of its own.
     return frame.rename_axis(index=None, columns=frame.index.name)
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Return the mean as words, with the lowest and the highest in brackets where there are several values.
+
+    Args:
+        values: of several seeds or judges, say.
+        digits: behind the point.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    values = [float(value) for value in values]
+    if not values:
+        raise ValueError("values: wanted at least one, got none")
+    low, mean, high = (f"{value:.{digits}f}" for value in (min(values), fmean(values), max(values)))
+    # A word joiner, so that no line ends between the two numbers of a range.
+    return mean if len(values) == 1 else f"{mean} ({low}–\u2060{high})"
 
 
 def _cell(value: object) -> str:

@@ -84,6 +84,18 @@ class Images:
         """Return all images as float32 in [0, 1], shape (N, C, H, W), on `device`."""
         return self.pixels.to(device).float().div_(255)
 
+    def resized(self, size: int) -> Images:
+        """Return the same images with `size` rows and columns, by bilinear interpolation; "mnist at 32×32-test".
+
+        Raises:
+            ValueError: the size is no whole number from 1.
+        """
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"size: wanted a whole number of pixels from 1, got {size!r}")
+        pixels = torch.nn.functional.interpolate(self.pixels.float(), size=size, mode="bilinear")
+        of, hyphen, part = self.name.partition("-")
+        return replace(self, pixels=pixels.round().byte(), name=f"{of} at {size}×{size}{hyphen}{part}")
+
     @property
     def fingerprint(self) -> str:
         """64 hexadecimal digits that change when any pixel, label or the shape changes.
@@ -118,6 +130,10 @@ class Splits:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
         return self.train.shape
+
+    def resized(self, size: int) -> Splits:
+        """Return all three parts with `size` rows and columns (`Images.resized`)."""
+        return Splits(*(part.resized(size) for part in (self.train, self.valid, self.test)))
 
     @property
     def provenance(self) -> Provenance:

@@ -13,6 +13,7 @@ from .fully_convolutional import FullyConvAutoencoder, blocks_of
 from .joint import JointAutoencoder
 from .linear import LinearAutoencoder
 from .principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
+from .sources import resnet18_body, s0_autoencoder, s0_halves_for_16, with_s0_decoder
 from .summary import Summary, count_parameters, summary
 from .variational import VariationalAutoencoder, active_units
 
@@ -86,6 +87,10 @@ __all__ = [
     "get",
     "init_weights",
     "principal_components",
+    "resnet18_body",
+    "s0_autoencoder",
+    "s0_halves_for_16",
     "summary",
     "unfreeze",
+    "with_s0_decoder",
 ]

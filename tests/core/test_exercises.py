@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from aecore import models
 from aecore.exercises import Function, Mistake, Number, check, exercises
 
 BANK = exercises()
@@ -118,7 +119,7 @@ def test_the_rank_correlation_is_that_of_scipy():
 def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
     counts = {chapter: chapters.count(chapter) for chapter in chapters}
-    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 5, "90": 4}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 4, "08": 4, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():
@@ -294,18 +295,33 @@ def test_a_verdict_prints_as_its_message(answer, line):
 
 
 def test_the_answers_of_chapter_7_by_hand():
-    assert [BANK[number].answer for number in ("07-1", "07-5")] == [512, (96 // 32) ** 2]
+    assert [BANK[number].answer for number in ("07-1", "07-2")] == [512, (96 // 32) ** 2]
+
+
+def test_the_parameters_behind_a_frozen_body_are_those_that_torch_counts():
+    model = models.with_s0_decoder(models.resnet18_body(), (3, 32, 32))
+    models.freeze(model.encoder.body)
+    assert BANK["07-3"].answer == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def test_a_channel_is_alive_if_any_picture_has_it_above_zero():  # the first of two, at one place of the second picture
+    a = torch.tensor([[[[0.0, 0.0]], [[0.0, 0.0]]], [[[0.0, 0.5]], [[0.0, 0.0]]]])
+    assert right("07-4")(a) == 0.5
 
 
 def test_the_distance_of_features_is_a_share_for_each_image():  # 9 of 25, and nothing of 1
     a, b = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[0.0, 4.0], [1.0, 0.0]])
-    assert right("07-2")(a, b) == pytest.approx(0.18)
+    assert right("08-1")(a, b) == pytest.approx(0.18)
 
 
 def test_one_row_of_s0_stands_twice():
-    (table,) = BANK["07-3"].examples[0]
-    assert right("07-3")(table) == ["CIFAR-10, ResNet not pretrained", "MNIST, feature loss"]
+    (table,) = BANK["08-2"].examples[0]
+    assert right("08-2")(table) == ["CIFAR-10, ResNet not pretrained", "MNIST, feature loss"]
 
 
 def test_the_ideal_length_of_a_message_by_hand():  # 3 bits for a symbol of probability 1/8, 1 for one of 1/2
-    assert right("07-4")(torch.tensor([0, 3]), torch.tensor([1.0, 1.0, 2.0, 4.0])) == pytest.approx(4)
+    assert right("08-3")(torch.tensor([0, 3]), torch.tensor([1.0, 1.0, 2.0, 4.0])) == pytest.approx(4)
+
+
+def test_between_two_points_the_line_counts():  # a quarter of the way from 200 to 400 bytes, from .6 to .7
+    assert right("08-4")([(400, 0.7), (100, 0.4), (200, 0.6)], 250) == pytest.approx(0.625)

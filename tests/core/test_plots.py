@@ -273,3 +273,37 @@ class TestTable:
 
     def test_the_order_of_keys_does_not_matter(self):
         assert plots.table([{"name": "a", "x": 1}, {"x": 2, "name": "b"}])["x"].tolist() == ["1", "2"]
+
+
+class TestSpread:
+    def test_several_values_are_the_mean_between_the_lowest_and_the_highest(self):
+        assert plots.spread([0.25, 0.5, 0.25, 1.0], 2) == "0.50 (0.25–\u20601.00)"
+
+    def test_one_value_has_no_range(self):
+        assert plots.spread([torch.tensor(0.1234)]) == "0.123"
+
+    def test_refuses_no_value(self):
+        with pytest.raises(ValueError, match="values: wanted at least one, got none"):
+            plots.spread([])
+
+
+BOXES = {"x": (0, 0, "$x$", plots.PLAIN), "net": (1, 1, "encoder", plots.NEW)}
+
+
+class TestDiagram:
+    def test_writes_each_box_at_its_place(self):
+        (axis,) = plots.diagram(BOXES, [], (3, 2)).axes
+        assert [(text.get_text(), text.get_position()) for text in axis.texts] == [("$x$", (0, 0)), ("encoder", (1, 1))]
+
+    def test_draws_an_arrow_from_the_first_to_the_second(self):
+        arrow = plots.diagram(BOXES, [("x", "net")], (3, 2)).axes[0].texts[-1]
+        assert (arrow.xyann, arrow.xy) == ((0, 0), (1, 1))
+
+    def test_no_box_lies_outside(self):
+        axis = plots.diagram(BOXES, [], (3, 2)).axes[0]
+        for low, high in (axis.get_xlim(), axis.get_ylim()):
+            assert low < 0 < 1 < high
+
+    def test_refuses_an_arrow_to_no_box(self):
+        with pytest.raises(ValueError, match="arrows: there is no box 'z'; known: x, net"):
+            plots.diagram(BOXES, [("x", "z")], (3, 2))

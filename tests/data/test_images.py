@@ -211,3 +211,26 @@ def test_an_array_read_backwards_is_taken():
 
 def test_an_array_in_the_byte_order_of_another_machine_is_taken():
     assert from_array(np.ones((1, 2, 2), ">f4")).pixels.unique().tolist() == [255]
+
+
+def test_resizing_takes_the_mean_between_pixels():  # bilinear, to the half: the mean of each 2×2 block
+    pixels = torch.tensor([[0, 100, 8, 8], [100, 200, 8, 8]], dtype=torch.uint8).view(1, 1, 2, 4)[..., :2]
+    assert Images(pixels, name="mnist-test").resized(1).pixels.tolist() == [[[[100]]]]
+
+
+def test_a_resized_set_says_so_in_its_name_and_keeps_its_labels():
+    pixels, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([3, 1])
+    images = Images(pixels, labels, name="mnist-sample-test").resized(8)
+    assert (images.name, images.shape, images.labels.tolist()) == ("mnist at 8×8-sample-test", (1, 8, 8), [3, 1])
+
+
+def test_all_parts_are_resized():
+    images = Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    splits = Splits(images, images, images).resized(2)
+    assert {part.shape for part in (splits.train, splits.valid, splits.test)} == {(1, 2, 2)}
+
+
+@pytest.mark.parametrize("size", [0, 1.5, True])
+def test_another_size_than_a_number_of_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="size: wanted a whole number of pixels from 1"):
+        Images(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)).resized(size)

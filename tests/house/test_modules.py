@@ -10,7 +10,7 @@ from chapters import ROOT
 # Each may import those above it and itself, never one below.
 ORDER = (
     "suggest", "files", "distributed", "config", "locks", "machine", "inference", "losses", "alignment", "codec",
-    "models", "objectives", "journal", "data", "training", "metrics", "runs", "experiment", "session", "plots",
+    "models", "objectives", "journal", "data", "codes", "training", "metrics", "runs", "experiment", "session", "plots",
     "interactive", "exercises", "publishing", "course", "cli", "__main__",
 )  # fmt: skip
 ALONE = {"models", "losses", "alignment", "codec"}
