@@ -200,12 +200,12 @@ def diagram(
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     for x, y, text, colour in boxes.values():
         frame = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "0.3"}
-        axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
+        axis.text(x, y, text, ha="center", va="center", fontsize=10, bbox=frame)
     style = {"arrowstyle": "->", "color": "0.3", "shrinkA": 22, "shrinkB": 22}
     for start, end in arrows:
         axis.annotate("", boxes[end][:2], boxes[start][:2], arrowprops=style)
     x, y = ([box[place] for box in boxes.values()] for place in (0, 1))
-    axis.set(xlim=(min(x) - 0.6, max(x) + 0.6), ylim=(min(y) - 0.4, max(y) + 0.3))
+    axis.set(xlim=(min(x) - 0.6, max(x) + 0.6), ylim=(min(y) - 0.3, max(y) + 0.3))
     axis.set_axis_off()
     return figure
 
