@@ -34,7 +34,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Worth:
-    """What an exercise counts in a course: its level from 1 to 3 (★ to ★★★), its points, and the minutes it may take."""
+    """What an exercise counts in a course: its level from 1 to 3 (★ to ★★★), its points, the minutes it may take."""
 
     level: int
     points: int
@@ -52,14 +52,14 @@ class Versions:
 
     Args:
         make: makes the exercise from the given numbers, which it takes by name.
-        choices: for each given number, how the book writes it and then what may stand there instead: ("10,000", "2,500").
+        choices: for each given number, how the book writes it and then what may stand there: ("10,000", "2,500").
     """
 
     make: Callable[..., Number]
     choices: Mapping[str, tuple[str, ...]]
 
     def changes(self, version: int) -> dict[str, str]:
-        """Return what a version writes in place of what: {"100": "64"}. The same number always gives the same version."""
+        """Return what a version writes in place of what: {"100": "64"}. A number always gives the same version."""
         return {self.choices[name][0]: other for name, other in self._drawn(version).items()}
 
     def exercise(self, version: int) -> Number:
@@ -79,8 +79,8 @@ class Number:
         title: what is asked, in a few words.
         answer: the right number. An answer that was rounded to three significant digits counts as the same.
         mistakes: known wrong numbers, with the message for each.
-        tolerance: relative distance at which a number still counts as the same; 0 for what is counted, where rounding is
-            a mistake.
+        tolerance: relative distance at which a number still counts as the same; 0 for what is counted, where rounding
+            is a mistake.
         worth: what it counts in a course.
         versions: the same question with other given numbers; None: it has none.
     """
@@ -110,7 +110,7 @@ class Number:
         return f"{_number(given)} is too {side}"
 
     def version(self, number: int) -> Number:
-        """Return the exercise with the given numbers of a version; version 0 is the book's, and the only one of many."""
+        """Return the exercise with the given numbers of a version; 0 is the book's, and many have no other."""
         return self.versions.exercise(number) if number and self.versions else self
 
     def _near(self, given: float, wanted: float) -> bool:

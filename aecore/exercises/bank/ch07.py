@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
@@ -39,10 +39,28 @@ S0 = {
     "CIFAR-10, feature loss": (0.046206, 0.004301),
 }
 
+
+def _places(side: int) -> Number:
+    left = side // 32
+    return Number(
+        title=f"places left of a picture of {side} × {side} behind a ResNet's strides",
+        answer=left**2,
+        tolerance=0,
+        mistakes=(
+            Mistake(left, "that is the height; there are as many columns as rows"),
+            Mistake((side // 8) ** 2, "stride 8 belongs to the mended stem; the original has 32"),
+            Mistake(1, "that is what the mean over all places leaves; the question is what it is taken over"),
+            Mistake(49, "that is for pictures of 224 × 224, for which the network was made"),
+        ),
+    )
+
+
 EXERCISES = {
     "07-1": Number(
         title="how many of a code's 1,000 numbers can vary freely behind 512 features",
         answer=512,
+        tolerance=0,
+        worth=Worth(level=2, points=2, minutes=5),
         mistakes=(
             Mistake(1000, "each number is a weighted sum of the same 512 features; a sum adds no new ones"),
             Mistake(488, "that many are superfluous; the question asks for the rest"),
@@ -125,14 +143,5 @@ EXERCISES = {
             ),
         ),
     ),
-    "07-5": Number(
-        title="places left of a picture of 96 × 96 behind a ResNet's strides",
-        answer=9,
-        mistakes=(
-            Mistake(3, "that is the height; there are as many columns as rows"),
-            Mistake(144, "stride 8 belongs to the mended stem; the original has 32"),
-            Mistake(1, "that is what the mean over all places leaves; the question is what it is taken over"),
-            Mistake(49, "that is for pictures of 224 × 224, for which the network was made"),
-        ),
-    ),
+    "07-5": versions_of(_places, side=("96", "64", "128", "160", "192")),
 }
