@@ -1,8 +1,8 @@
 """Answers to every exercise: right ones in each usual form, and right ones that were made wrong in one place.
 
-The right functions here are written a second time, apart from the bank. Each is changed in one place by the syntax tree:
-a sum loses a term, a mean becomes a sum, a comparison, a constant or an axis changes, one image stands for all. Every
-such mutant has to be refused.
+The right functions here are written a second time, apart from the bank. Each is changed in one place by the syntax
+tree: a sum loses a term, a mean becomes a sum, a comparison, a constant or an axis changes, one image stands for all.
+Every such mutant has to be refused.
 """
 
 import ast
@@ -136,7 +136,7 @@ def f(order, batch_size, done):
 }
 # Mutants that compute the same as the right function.
 EQUIVALENT = {
-    # The sum of (x − a)(y − b) is that of x (y − b), since that of y − b is 0; so a may be left out or added, and b too.
+    # The sum of (x − a)(y − b) is that of x (y − b), since that of y − b is 0: a may be left out or added, and b too.
     *(("03-4", f"{rule} {n}") for rule in ("drop_right", "other_operator") for n in (0, 1)),
     ("04-3", "ten_times 0"),  # bits = 0.0, ten times
 }
