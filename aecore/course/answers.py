@@ -1,8 +1,8 @@
 """Answers as plain data, on their way from the process of a submission to the one that judges them.
 
 Nothing that a submission sends is unpickled or run: numbers, text, lists, and the bytes of tensors of known types come
-over, and of everything else the name of its type. A function stays where it is. It is tried there on the examples of its
-exercise, and what it returned comes over.
+over, and of everything else the name of its type. A function stays where it is. It is tried there on the examples of
+its exercise, and what it returned comes over.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Recorder:
 
 
 def read(path: Path) -> list[HandedIn]:
-    """Return what a recorder wrote, in order. Lines that no recorder writes are left out: a submission can spoil its own
-    file."""
+    """Return what a recorder wrote, in order; lines that none writes, with which a submission can spoil its file, are
+    left out."""
     if not path.exists():
         return []
     with path.open("rb") as stream:

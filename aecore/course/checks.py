@@ -19,10 +19,17 @@ _AROUND_A_CELL = {"%%time", "%%timeit", "%%capture"}  # magics that run the rest
 
 @dataclass(frozen=True)
 class Check:
-    """A call that checks an answer: the exercise, and the name that holds the answer ("" where it is no plain name)."""
+    """A call that checks an answer.
+
+    Args:
+        exercise: its number, "01-2".
+        name: that holds the answer; "" where it is no plain name.
+        version: of the question, as the call says it; 0 where it says none.
+    """
 
     exercise: str
     name: str
+    version: int = 0
 
 
 def parsed(code: str) -> ast.Module:
@@ -44,7 +51,15 @@ def checks_in(tree: ast.AST, known: Collection[str]) -> list[Check]:
     """Return the checks of known exercises in a syntax tree, in the order of the text."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _exercise(node, known)]
     calls.sort(key=lambda call: (call.lineno, call.col_offset))
-    return [Check(_exercise(call, known), _name(_answer(call))) for call in calls]
+    return [Check(_exercise(call, known), _name(_answer(call)), _version(call)) for call in calls]
+
+
+def anywhere_in(code: str, known: Collection[str]) -> list[Check]:
+    """Return the checks in code that may be Python or not."""
+    try:
+        return checks_in(parsed(code), known)
+    except SyntaxError:
+        return named_in(code, known)
 
 
 def named_in(code: str, known: Collection[str]) -> list[Check]:
@@ -56,13 +71,13 @@ def named_in(code: str, known: Collection[str]) -> list[Check]:
 def handing_in(tree: ast.Module, known: Collection[str], cell: int) -> ast.Module:
     """Return a tree in which each check hands its answer to the grader's recorder as well.
 
-    `ae.check("01-2", answer)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", answer, 5, 0))`: what the name `check`
-    stands for by then plays no part.
+    `ae.check("01-2", answer)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", answer, 5, 0))`: what the name
+    `check` stands for by then plays no part.
 
     Args:
         tree: of a cell; it is changed.
         known: the exercises whose checks count.
-        cell: its position in the notebook, which the recorder notes together with the position of the check in the cell.
+        cell: its position in the notebook, which the recorder notes together with that of the check in the cell.
     """
     places = iter(range(len(checks_in(tree, known))))
 
@@ -87,7 +102,7 @@ def forgetting(tree: ast.Module, names: Collection[str]) -> ast.Module:
 
 
 def with_version(code: str, version: int, known: Collection[str]) -> str:
-    """Return code in which the checks of known exercises name the version of their question; the rest stays as it is."""
+    """Return code in which the checks of known exercises name the version of their question; the rest stays."""
     calls = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Call) and _exercise(node, known)]
     lines = code.split("\n")
     for call in sorted(calls, key=lambda call: (call.end_lineno, call.end_col_offset), reverse=True):
@@ -148,6 +163,12 @@ def _put_answer(call: ast.Call, answer: ast.expr) -> None:
 
 def _name(answer: ast.expr) -> str:
     return answer.id if isinstance(answer, ast.Name) else ""
+
+
+def _version(call: ast.Call) -> int:
+    given = call.args[2:3] + [keyword.value for keyword in call.keywords if keyword.arg == "version"]
+    value = given[0].value if given and isinstance(given[0], ast.Constant) else 0
+    return value if type(value) is int else 0
 
 
 def _must_come_first(node: ast.stmt) -> bool:

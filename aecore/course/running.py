@@ -185,8 +185,8 @@ class _Run:
             await client.async_start_new_kernel_client()
         except (RuntimeError, DeadKernelError) as error:
             raise OSError(
-                f"no kernel for a submission can be started: {error}. Try `{sys.executable} -m ipykernel --version`, or "
-                f"allow more than {self._limits.megabytes} megabytes"
+                f"no kernel for a submission can be started: {error}. See whether `{sys.executable} -m ipykernel "
+                f"--version` works, and allow more memory than {self._limits.megabytes} megabytes"
             ) from error
 
     async def _stop(self, client: NotebookClient) -> None:
@@ -194,7 +194,6 @@ class _Run:
             client.kc.stop_channels()
         if client.km.has_kernel:
             await client.km.shutdown_kernel(now=True)
-        client.km.cleanup_resources()
 
     def _manager(self) -> AsyncKernelManager:
         """Return a manager whose kernel talks through files where it can, as it has no network."""
@@ -205,9 +204,7 @@ class _Run:
         specs = KernelSpecManager(kernel_dirs=[str(place.parent)], ensure_native_kernel=False)
         through = {} if os.name == "nt" else {"transport": "ipc", "ip": str(self._folder / "k")}
         connection = str(self._folder / "connection.json")
-        return AsyncKernelManager(
-            kernel_spec_manager=specs, kernel_name=_NAME, connection_file=connection, **through
-        )
+        return AsyncKernelManager(kernel_spec_manager=specs, kernel_name=_NAME, connection_file=connection, **through)
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of the kernel: folders of its own, the quick profile, and this very package."""
