@@ -73,6 +73,7 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
     for submission in found:
         student = roster.student_of(submission.name, submission.id) if roster else None
         number = student.id if student else submission.id
+        submission.name = student.name if student else submission.name
         marks = mark(submission, items, drawn.of(number, submission.name), course.limits)
         report.marks.append(marks)
         report.files.append(_write(out / "feedback" / f"{_page_name(submission, found)}.html", feedback.page(marks)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import nbformat
 from nbformat import NotebookNode
 
-from ..exercises import check
+from ..exercises import check, exercises
 from .points import Item
+from .questions import versioned
 from .running import Limits, Outcome, run
 from .submissions import Submission
 
@@ -70,6 +72,7 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
     Raises:
         OSError: no kernel can be started on this machine.
     """
+    items = [replace(item, title=_title(item, version)) for item in items]
     best = {item.exercise: Mark(item, "missing", "no check of this exercise is in the notebook") for item in items}
     found = Marks(submission, [])
     if submission.late:
@@ -86,7 +89,7 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
         outcome = run(notebook, set(best), limits)
         label = f"{name}, " if len(notebooks) > 1 else ""
         found.remarks += _other_versions(outcome, version)
-        found.stopped += [f"{label}cell {cell + 1}: {say}" for cell, say in sorted(outcome.stopped.items())]
+        found.stopped += [f"{label}{_where(notebook, cell)}: {say}" for cell, say in _to_tell(outcome)]
         for one in _marks(outcome, {item.exercise: item for item in items}, version):
             best[one.item.exercise] = _better(best[one.item.exercise], one)
     found.marks = list(best.values())
@@ -117,6 +120,28 @@ def opened(content: bytes) -> NotebookNode:
     return notebook
 
 
+def _title(item: Item, version: int) -> str:
+    """Return what an exercise asks; where its versions say it in other words, those of the version."""
+    asked = exercises()[item.exercise]
+    own = asked.version(version)
+    return own.title if item.title == asked.title else item.title
+
+
+def _to_tell(outcome: Outcome) -> list[tuple[int, str]]:
+    """Return the cells that stopped, but for those that only assert the verdict, which stands with the marks."""
+    return [
+        (cell, say)
+        for cell, say in sorted(outcome.stopped.items())
+        if not (cell in outcome.checked and re.search(r"AssertionError: ([✗…] |$)", say))
+    ]
+
+
+def _where(notebook: NotebookNode, cell: int) -> str:
+    """Return how to find a cell: its position among all cells, and how its code begins."""
+    lines = [line.strip() for line in notebook.cells[cell].source.splitlines() if line.strip()]
+    return f"cell {cell + 1} of {len(notebook.cells)} ({lines[0][:60] if lines else 'empty'})"
+
+
 def _marks(outcome: Outcome, items: dict[str, Item], version: int) -> Iterator[Mark]:
     """Yield the marks that a run is worth: for each check the last answer that was handed in there."""
     last = {(one.cell, one.place, one.exercise): one for one in outcome.handed_in if one.exercise in items}
@@ -132,7 +157,9 @@ def _marks(outcome: Outcome, items: dict[str, Item], version: int) -> Iterator[M
 
 def _other_versions(outcome: Outcome, version: int) -> list[str]:
     """Return a remark where checks name another version of the questions than the one that is judged."""
-    named = {check.version for found in outcome.checked.values() for check in found} - {version}
+    asked = versioned()
+    checked = [check for found in outcome.checked.values() for check in found if check.exercise in asked]
+    named = {check.version for check in checked} - {version}
     if not named:
         return []
     told = ", ".join(str(number) for number in sorted(named))

@@ -21,8 +21,8 @@ from .marking import Marks
 _POINTS = "Points Possible"
 _SCORES = ("Current", "Final", "Override", "Unposted")  # columns that Canvas computes begin so
 _NO_COMMENTS = (
-    "{} has no column Feedback comments, so it gets grades only; switch the feedback comments on in the settings of the "
-    "assignment and export again"
+    "{} has no column Feedback comments, so it gets grades only; switch the feedback comments on in the settings of "
+    "the assignment and export again"
 )
 
 
