@@ -162,7 +162,7 @@ def _encoded_tensor(value: Tensor) -> dict:
 
 def _encoded_array(kind: str, value: np.ndarray) -> dict:
     if value.dtype.name not in _TYPES or value.size > _MOST_VALUES:
-        return _other(value)
+        return {"kind": "other", "name": "Tensor" if kind == "tensor" else "ndarray"}
     data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
     return {"kind": kind, "type": value.dtype.name, "shape": list(value.shape), "value": data}
 

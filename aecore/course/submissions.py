@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 LMS = ("canvas", "moodle")
 _LARGEST = 50_000_000  # bytes of a file; a notebook with many figures has a few million
-_CANVAS = re.compile(r"(?P<name>.*?)_?(?P<late>LATE)?_(?P<id>\d+)_(?P<upload>\d+)_(?P<file>.+)", re.I)
+_CANVAS = re.compile(r"(?P<name>.*?[^\W\d_].*?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<upload>\d+)_(?P<file>.+)", re.I)
 _CANVAS_ANONYMOUS = re.compile(r"(?:(?P<late>LATE)_)?(?P<id>anon_[A-Za-z0-9]+)_(?P<upload>\d+)_(?P<file>.+)")
 _MOODLE = re.compile(r"(?P<name>.*)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<file>.*))?")
 
@@ -114,7 +114,8 @@ def _whose(path: PurePosixPath, lms: str | None) -> tuple[str, str, bool, str]:
         for part in path.parts:
             if match := _MOODLE.fullmatch(part):
                 return match["name"], match["id"], False, match["file"] or path.name
-    if lms in (None, "canvas"):
+    # Canvas makes no folders, so in one a name of this form means nothing, unless the lecturer says that it does.
+    if lms == "canvas" or (lms is None and len(path.parts) == 1):
         if match := _CANVAS_ANONYMOUS.fullmatch(path.name):
             return match["id"], match["id"], bool(match["late"]), match["file"]
         if match := _CANVAS.fullmatch(path.name):
