@@ -77,7 +77,8 @@ STRANGE = {
     "memory": "import torch\nhuge = torch.zeros(10**12)",
     # np.empty asks for memory and does not fill it, which would take the machine seconds.
     "memory in steps": "import numpy as np\npile = []\nwhile True:\n    pile.append(np.empty(2**30, np.uint8))",
-    "garbage": "import builtins\nbuiltins.__aecore_hand_in__._stream.write('{\"exercise\": 1}\\n[[[\\n' + '[' * 10**5 + '\\n')",
+    "garbage": "import builtins\n"
+    "builtins.__aecore_hand_in__._stream.write('{\"exercise\": 1}\\n[[[\\n' + '[' * 10**5 + '\\n')",
     "environment": "assert os.environ['AECORE_PROFILE'] == 'quick', 'full'\n"
     "secret = [name for name in os.environ if 'TOKEN' in name]\nassert secret == [], secret\n"
     "assert os.path.expanduser('~') != '/' and not os.listdir(os.path.expanduser('~/../work'))",
@@ -149,7 +150,7 @@ class TestStrangeNotebook:
         assert "there is no network while a submission is graded" in strange.stopped[place(name)]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
-    @pytest.mark.parametrize(("name", "error"), [("memory", "RuntimeError"), ("memory in steps", "_ArrayMemoryError")])
+    @pytest.mark.parametrize(("name", "error"), [("memory", "RuntimeError"), ("memory in steps", "MemoryError")])
     def test_memory_is_limited(self, strange, name, error):
         assert f"this cell stopped with {error}" in strange.stopped[place(name)]
 
@@ -182,7 +183,7 @@ def ended():
         "ae.check('01-1', 0.128)",
         "ae.check('01-2', 50_992)\nos._exit(0)",
         f"ae.check('01-3', {MSE})",
-        "while True:\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass\nae.check('01-4', 1)",
+        "while True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\nae.check('01-4', 1)",
         "ae.check('02-1', 4616)",
     )
     return run(notebook, set(BANK), Limits(cell_seconds=8, seconds=300))
@@ -266,7 +267,8 @@ CHAPTER = [
     *exercise("01-2", "A code of 32 values.", "answer = ...", 'assert ae.check("01-2", 2 * 784 * 32 + 32 + 784).ok'),
     *exercise(
         "01-3", "Write a function.", "def mse(x, x_hat):\n    return ...\n\n\nanswer = ...  # put mse here",
-        'def solution(x, x_hat):\n    return (x - x_hat).square().flatten(1).mean(1)\n\n\nassert ae.check("01-3", solution).ok',
+        'def solution(x, x_hat):\n    d = x - x_hat\n    return d.square().flatten(1).mean(1)\n\n\n'
+        'assert ae.check("01-3", solution).ok',
     ),
 ]  # fmt: skip
 
@@ -352,7 +354,7 @@ class TestWholeWay:
 
     def test_file_that_is_no_notebook_gets_a_line(self, graded):
         (row,) = [row for row in rows(graded[0] / "grades.csv") if row[1] == "14"]
-        assert row[7:] == ["11", "01_lines.ipynb is no notebook: the file holds no JSON"] and row[6] == "0"
+        assert row[6:] == ["0", "11", "01_lines.ipynb is no notebook: the file holds no JSON"]
 
     def test_submission_without_a_notebook_gets_a_line_and_its_name_is_no_formula(self, graded):
         (row,) = [row for row in rows(graded[0] / "grades.csv") if row[1] == "15"]
@@ -521,7 +523,8 @@ class TestChecks:
             'ae.check("01-1", answer)', "check('01-1', answer)", 'x = ae.check("01-1", answer).ok',
             'print(aecore.check(exercise="01-1", answer=answer))', 'if True:\n    ae.check("01-1", answer)',
             '!ls\nae.check("01-1", answer)', '%%time\nae.check("01-1", answer)', 'ae.check("01-1", answer);',
-            'def f():\n    ae.check("01-1", answer)', 'ae.check("01-1", answer, 0)', '\n%%capture out\nae.check("01-1", answer)',
+            'def f():\n    ae.check("01-1", answer)', 'ae.check("01-1", answer, 0)',
+            '\n%%capture out\nae.check("01-1", answer)',
         ],
     )  # fmt: skip
     def test_are_found(self, code):
