@@ -120,7 +120,7 @@ def _question(copy, number):
     ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in copy.cells]
     above = copy.cells[: ids.index(f"{number}-answer")]
     last = next(cell.source for cell in reversed(above) if cell.cell_type == "markdown")
-    return last[last.rindex("**Exercise") :]
+    return re.sub(r"^\*★.*$", "", last[last.rindex("**Exercise") :], flags=re.M)
 
 
 def _holds(text, number):
