@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -32,26 +33,30 @@ class Check:
     version: int = 0
 
 
-def parsed(code: str) -> ast.Module:
-    """Return the syntax tree of a cell, in which lines that only IPython understands may stand.
-
-    Raises:
-        SyntaxError: the cell is not Python.
-    """
+def python(code: str) -> str:
+    """Return a cell as plain Python: what only IPython understands becomes calls, and `%%time` above a cell goes."""
+    code = code.replace("\r\n", "\n").replace("\r", "\n")
     first, _, rest = code.lstrip().partition("\n")
     if first.split(" ")[0].strip() in _AROUND_A_CELL:
         code = rest
+    return TransformerManager().transform_cell(code)
+
+
+def parsed(code: str) -> ast.Module:
+    """Return the syntax tree of a cell.
+
+    Raises:
+        SyntaxError: the cell is not Python, nor what IPython understands.
+    """
     try:
-        return ast.parse(TransformerManager().transform_cell(code))
+        return ast.parse(python(code))
     except (ValueError, RecursionError, MemoryError) as error:  # a zero byte; brackets in brackets without end
         raise SyntaxError(str(error) or "too deeply nested") from error
 
 
 def checks_in(tree: ast.AST, known: Collection[str]) -> list[Check]:
     """Return the checks of known exercises in a syntax tree, in the order of the text."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _exercise(node, known)]
-    calls.sort(key=lambda call: (call.lineno, call.col_offset))
-    return [Check(_exercise(call, known), _name(_answer(call)), _version(call)) for call in calls]
+    return [Check(_exercise(call, known), _name(_answer(call)), _version(call)) for call in _calls(tree, known)]
 
 
 def anywhere_in(code: str, known: Collection[str]) -> list[Check]:
@@ -68,48 +73,37 @@ def named_in(code: str, known: Collection[str]) -> list[Check]:
     return [Check(exercise, "") for exercise in found if exercise in known]
 
 
-def handing_in(tree: ast.Module, known: Collection[str], cell: int) -> ast.Module:
-    """Return a tree in which each check hands its answer to the grader's recorder as well.
+def handing_in(code: str, known: Collection[str], cell: int, forget: Collection[str] = ()) -> str:
+    """Return the Python of a cell in which each check hands its answer to the grader's recorder as well.
 
-    `ae.check("01-2", answer)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", answer, 5, 0))`: what the name
+    `ae.check("01-2", answer)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", (answer), 5, 0))`: what the name
     `check` stands for by then plays no part.
 
     Args:
-        tree: of a cell; it is changed.
+        code: of a cell.
         known: the exercises whose checks count.
         cell: its position in the notebook, which the recorder notes together with that of the check in the cell.
+        forget: names that are removed first, so that an answer that stands there belongs to no other exercise.
+
+    Raises:
+        SyntaxError: the cell is not Python.
     """
-    places = iter(range(len(checks_in(tree, known))))
-
-    class Rewriter(ast.NodeTransformer):
-        def visit_Call(self, call: ast.Call) -> ast.Call:
-            exercise = _exercise(call, known)
-            self.generic_visit(call)
-            if exercise:
-                noted = [ast.Constant(exercise), _answer(call), ast.Constant(cell), ast.Constant(next(places))]
-                _put_answer(call, ast.Call(ast.Name(HAND_IN, ast.Load()), noted, []))
-            return call
-
-    return ast.fix_missing_locations(Rewriter().visit(tree))
-
-
-def forgetting(tree: ast.Module, names: Collection[str]) -> ast.Module:
-    """Return a tree that first removes names, so that an answer that stands there belongs to this exercise."""
-    removal = "".join(f"globals().pop({name!r}, None)\n" for name in sorted(names))
-    start = next((i for i, node in enumerate(tree.body) if not _must_come_first(node)), len(tree.body))
-    tree.body[start:start] = ast.parse(removal).body
-    return tree
+    tree = parsed(code)
+    added = []  # (line, column in bytes, text)
+    for place, call in enumerate(_calls(tree, known)):
+        answer, exercise = _answer(call), _exercise(call, known)
+        added.append((answer.lineno, answer.col_offset, f"{HAND_IN}({exercise!r}, ("))
+        added.append((answer.end_lineno, answer.end_col_offset, f"), {cell}, {place})"))
+    lines = _with(python(code).split("\n"), added)
+    first = [node.end_lineno for node in takewhile(_must_come_first, tree.body)]
+    start = first[-1] if first else 0
+    return "\n".join([*lines[:start], *(f"globals().pop({name!r}, None)" for name in sorted(forget)), *lines[start:]])
 
 
 def with_version(code: str, version: int, known: Collection[str]) -> str:
     """Return code in which the checks of known exercises name the version of their question; the rest stays."""
-    calls = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Call) and _exercise(node, known)]
-    lines = code.split("\n")
-    for call in sorted(calls, key=lambda call: (call.end_lineno, call.end_col_offset), reverse=True):
-        line = lines[call.end_lineno - 1].encode()  # the columns of a tree are counted in bytes
-        end = call.end_col_offset - 1
-        lines[call.end_lineno - 1] = (line[:end] + f", version={version}".encode() + line[end:]).decode()
-    return "\n".join(lines)
+    ends = [(call.end_lineno, call.end_col_offset - 1) for call in _calls(parsed(code), known)]
+    return "\n".join(_with(code.split("\n"), [(*end, f", version={version}") for end in ends]))
 
 
 def without_check(code: str, exercise: str) -> str:
@@ -126,9 +120,25 @@ def solving(code: str, exercise: str, name: str) -> str:
         exercise: "01-1".
         name: what the answer is called in the student's cell.
     """
-    calls = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Call) and _exercise(node, {exercise})]
-    answer = ast.get_source_segment(code, _answer(calls[0]))
+    answer = ast.get_source_segment(code, _answer(_calls(parsed(code), {exercise})[0]))
     return f"{without_check(code, exercise)}\n\n{name} = {answer}".lstrip()
+
+
+def _calls(tree: ast.AST, known: Collection[str]) -> list[ast.Call]:
+    """Return the calls that check known exercises, in the order of the text."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _exercise(node, known)]
+    return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
+
+
+def _with(lines: list[str], added: Iterable[tuple[int, int, str]]) -> list[str]:
+    """Return lines with texts put into them, each at a line from 1 and a column in bytes, as a syntax tree counts."""
+    new = list(lines)
+    for number, column, text in sorted(
+        added, reverse=True
+    ):  # from the end, so that the places of the others stay right
+        line = new[number - 1].encode()
+        new[number - 1] = (line[:column] + text.encode() + line[column:]).decode()
+    return new
 
 
 def _statement(code: str, exercise: str) -> ast.stmt:
@@ -152,13 +162,6 @@ def _answer(call: ast.Call) -> ast.expr | None:
     if len(call.args) > 1:
         return None if isinstance(call.args[1], ast.Starred) else call.args[1]
     return next((keyword.value for keyword in call.keywords if keyword.arg == "answer"), None)
-
-
-def _put_answer(call: ast.Call, answer: ast.expr) -> None:
-    if len(call.args) > 1:
-        call.args[1] = answer
-    else:
-        next(keyword for keyword in call.keywords if keyword.arg == "answer").value = answer
 
 
 def _name(answer: ast.expr) -> str:

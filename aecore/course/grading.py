@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import files
 from ..exercises import exercises
 from . import checks, feedback, points, rosters, submissions, versions
-from .marking import Marks, mark, opened
+from .marking import Marks, mark, not_run, opened
 from .points import Item
 from .rosters import Roster
 from .running import Limits
@@ -74,11 +74,18 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
         student = roster.student_of(submission.name, submission.id) if roster else None
         number = student.id if student else submission.id
         submission.name = student.name if student else submission.name
-        marks = mark(submission, items, drawn.of(number, submission.name), course.limits)
+        try:
+            marks = mark(submission, items, drawn.of(number, submission.name), course.limits)
+        except OSError as error:
+            if not report.marks:  # nothing can be run on this machine
+                raise
+            marks = not_run(submission, items, error)
         report.marks.append(marks)
         report.files.append(_write(out / "feedback" / f"{_page_name(submission, found)}.html", feedback.page(marks)))
+        # Each time, so that an interruption loses one submission and not all.
+        table = _write(out / "grades.csv", _text(_table(report.marks, items, _absent(roster, found))))
         tell(marks)
-    report.files.append(_write(out / "grades.csv", _text(_table(report.marks, items, _absent(roster, found)))))
+    report.files.append(table)
     if roster:
         _import(roster, course, report, out)
     return report

@@ -20,6 +20,7 @@ SETTINGS = "AECORE_COURSE_KERNEL"  # the environment variable through which the 
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER and CLONE_NEWNET of Linux
 _LARGEST_FILE = 2**30
 _LOOKS_OUTSIDE = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
+_HERE = (None, "", b"", "localhost", b"localhost", "127.0.0.1", "::1")
 
 
 def main(arguments: list[str]) -> None:
@@ -88,11 +89,13 @@ def accept_limits(megabytes: int, seconds: int) -> None:
 
 
 def _is_local(arguments: tuple) -> bool:
-    """Tell whether a call stays on this machine: a file's socket, or an address that needs no look-up."""
-    address = arguments[1] if len(arguments) > 1 and hasattr(arguments[0], "family") else arguments[0]
-    if isinstance(address, str | bytes):
-        return address in ("localhost", b"localhost") or "/" in str(address) or address in ("", b"")
-    return isinstance(address, tuple) and str(address[0]) in ("127.0.0.1", "::1", "localhost", "")
+    """Tell whether a call stays on this machine. The first argument is a socket, or the host that is looked up."""
+    if not hasattr(arguments[0], "family"):
+        return arguments[0] in _HERE
+    address = arguments[1]
+    return (
+        address[0] in _HERE if isinstance(address, tuple) else isinstance(address, str | bytes)
+    )  # else a file's socket
 
 
 if __name__ == "__main__":

@@ -96,6 +96,12 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
     return found
 
 
+def not_run(submission: Submission, items: Sequence[Item], error: OSError) -> Marks:
+    """Return the marks of a submission that the machine could not run, which a lecturer has to grade again."""
+    marks = [Mark(item, "stopped", "not graded yet") for item in items]
+    return Marks(submission, marks, remarks=[f"NOT GRADED: {error}"])
+
+
 def opened(content: bytes) -> NotebookNode:
     """Return the notebook that a file holds.
 

@@ -5,7 +5,6 @@ A cell that ends the process or does not finish costs what it holds and no more.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import logging
@@ -37,6 +36,9 @@ _MOST_RUNS = 4  # of one notebook; each but the last ended at a cell that is lef
 _LONGEST = 300  # characters of an error
 # All that a kernel gets of the environment: no token and no password of whoever grades.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "OMP_NUM_THREADS", "TZ")
+_UNHEARD = logging.getLogger("aecore.course.kernel")  # what nbclient says of a kernel that dies stands in the outcome
+_UNHEARD.addHandler(logging.NullHandler())
+_UNHEARD.propagate = False
 
 
 @dataclass(frozen=True)
@@ -90,24 +92,23 @@ def run(notebook: NotebookNode, known: Collection[str], limits: Limits) -> Outco
 
 def _prepared(notebook: NotebookNode, known: Collection[str], outcome: Outcome) -> dict[int, str]:
     """Return the code of each cell that is Python, with checks that hand in and names that are forgotten in between."""
-    trees = {}
-    for cell, code in enumerate(cell.source if cell.cell_type == "code" else "" for cell in notebook.cells):
+    codes = {
+        i: cell.source for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
+    }
+    for cell, code in codes.items():
         try:
-            trees[cell] = checks.parsed(code)
+            found = checks.checks_in(checks.parsed(code), known)
         except SyntaxError as error:
             line = f", line {error.lineno}" if error.lineno else ""
             outcome.stopped[cell] = _shortened(f"this cell is not Python: {error.msg}{line}")
-            if named := checks.named_in(code, known):
-                outcome.checked[cell] = named
-            continue
-        if found := checks.checks_in(trees[cell], known):
+            found = checks.named_in(code, known)
+        if found:
             outcome.checked[cell] = found
     shared = _shared_names(outcome)
     sources, forget = {}, False
-    for cell, tree in trees.items():
-        if tree.body:
-            tree = checks.handing_in(tree, known, cell)
-            sources[cell] = ast.unparse(checks.forgetting(tree, shared if forget else ()))
+    for cell, code in codes.items():
+        if cell not in outcome.stopped:
+            sources[cell] = checks.handing_in(code, known, cell, shared if forget else ())
             forget = cell in outcome.checked
     return sources
 
@@ -140,9 +141,7 @@ class _Run:
         """Run cells, note in `stopped` which of them failed and why, and return the cell at which the process ended."""
         notebook = new_notebook(cells=[new_code_cell(code) for code in sources.values()])
         client = _Quiet(notebook, km=self._manager(), allow_errors=True, startup_timeout=_STARTING)
-        client.log = logging.getLogger("aecore.course.kernel")
-        client.log.propagate = False
-        client.log.addHandler(logging.NullHandler())
+        client.log = _UNHEARD
         client.on_cell_executed = self._note
         try:
             await self._start(client)
@@ -216,6 +215,7 @@ class _Run:
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "AECORE_PROFILE": "quick",
             "AECORE_PROGRESS": "0",
+            "CUDA_VISIBLE_DEVICES": "",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "PYTHONDONTWRITEBYTECODE": "1",
             kernel.SETTINGS: json.dumps({**told, "answers": str(self._folder / "answers.jsonl")}),

@@ -550,8 +550,41 @@ class TestChecks:
             checks.parsed(code)
 
     def test_names_are_forgotten_below_what_has_to_come_first(self):
-        tree = checks.forgetting(checks.parsed('"""Text."""\nfrom __future__ import annotations\nx = 1'), {"answer"})
-        assert [type(node).__name__ for node in tree.body] == ["Expr", "ImportFrom", "Expr", "Assign"]
+        code = '"""Text\nof two lines."""\nfrom __future__ import annotations\nx = 1'
+        lines = checks.handing_in(code, BANK, 0, {"answer"}).split("\n")
+        assert lines[3:5] == ["globals().pop('answer', None)", "x = 1"]
+
+    @pytest.mark.parametrize(
+        ("code", "answer"),
+        [
+            ('check("01-1", 3)', 3),
+            ('check("01-1", 1 if True else 2)', 1),
+            ('check("01-1", answer := 4)', 4),
+            ('check("01-1", (\n    5\n))', 5),
+            ('check(answer=6, exercise="01-1")', 6),
+            ('f"{3:>{4}}"; check("01-1", f"{1}{chr(10)}é")', "1\né"),
+            ('"é"; check("01-1", "ü")', "ü"),
+            ('check("01-1", [one for one in (1, 2)])', [1, 2]),
+            ('check("01-1", 7)\r\nx = 1', 7),
+        ],
+    )
+    def test_answer_of_any_form_is_handed_in(self, code, answer):
+        seen, checked = [], []
+
+        def hand_in(*told):
+            seen.append(told)
+            return told[1]
+
+        space = {checks.HAND_IN: hand_in, "check": lambda exercise, answer: checked.append(answer)}
+        exec(checks.handing_in(code, BANK, 8), space)
+        assert seen == [("01-1", answer, 8, 0)]
+        assert checked == [answer]
+
+    def test_check_in_a_check_hands_both_in(self):
+        seen = []
+        space = {checks.HAND_IN: lambda *told: seen.append(told) or told[1], "check": lambda exercise, answer: answer}
+        exec(checks.handing_in('check("01-1", check("01-2", 3))', BANK, 8), space)
+        assert seen == [("01-2", 3, 8, 1), ("01-1", 3, 8, 0)]
 
     def test_version_is_written_into_the_call_and_nothing_else_changes(self):
         code = 'ä = "é"  # ü\nae.check("01-1", ä)  # ö\nae.check("01-3", f)'
@@ -639,6 +672,7 @@ class TestAnswers:
             _line_with(b'{"kind": "plain", "value": {}}'),
             _line_with(b'{"kind": "float", "value": "x"}'),
             _line_with(b'{"kind": "array", "type": "object", "shape": [], "value": ""}'),
+            _line_with(b'{"kind": "array", "type": "S1", "shape": [1], "value": "AA=="}'),
             _line_with(b'{"kind": "array", "type": "int64", "shape": [9], "value": ""}'),
             _line_with(b'{"kind": "array", "type": "int8", "shape": [-1, -1], "value": "AA=="}'),
         ],
@@ -711,6 +745,8 @@ class TestSubmissions:
             ("ada/01_lines.ipynb", ("ada", "", False, "01_lines.ipynb")),
             ("ada.ipynb", ("ada", "", False, "ada.ipynb")),
             ("ada/2024_11_12_homework.ipynb", ("ada", "", False, "2024_11_12_homework.ipynb")),
+            ("ada/work_11_12_homework.ipynb", ("ada", "", False, "work_11_12_homework.ipynb")),
+            ("2024_11_12_homework.ipynb", ("2024_11_12_homework", "", False, "2024_11_12_homework.ipynb")),
         ],
     )  # fmt: skip
     def test_name_and_number_come_from_the_path(self, tmp_path, path, whose):
@@ -1030,6 +1066,38 @@ class TestGrade:
             ValueError, match="no notebook in .* checks an exercise of the book; say which with --points"
         ):
             grade(folder, tmp_path / "out", Course())
+
+    def test_submission_that_the_machine_cannot_run_is_named_and_the_rest_graded(self, folder, tmp_path, monkeypatch):
+        for name in ("ada.ipynb", "bob.ipynb", "eve.ipynb"):
+            self.put(folder, name)
+        left = [Outcome([handed("01-1", 0.128)]), OSError("no kernel"), Outcome([handed("01-1", 0.128)])]
+
+        def fails_once(*arguments):
+            found = left.pop(0)
+            if isinstance(found, OSError):
+                raise found
+            return found
+
+        monkeypatch.setattr(marking, "run", fails_once)
+        report = grade(folder, tmp_path / "out", Course())
+        assert [one.total for one in report.marks] == [1, 0, 1]
+        assert rows(tmp_path / "out" / "grades.csv")[2][-1] == "NOT GRADED: no kernel"
+
+    def test_where_nothing_can_be_run_it_is_an_error(self, folder, tmp_path, monkeypatch):
+        self.put(folder, "ada.ipynb")
+        monkeypatch.setattr(marking, "run", lambda *arguments: (_ for _ in ()).throw(OSError("no kernel")))
+        with pytest.raises(OSError, match="no kernel"):
+            grade(folder, tmp_path / "out", Course())
+
+    def test_table_is_written_after_each_submission(self, folder, tmp_path, outcomes):
+        self.put(folder, "ada.ipynb")
+        self.put(folder, "bob.ipynb")
+        outcomes(Outcome(), Outcome())
+        lengths = []
+        grade(
+            folder, tmp_path / "out", Course(), lambda marks: lengths.append(len(rows(tmp_path / "out" / "grades.csv")))
+        )
+        assert lengths == [2, 3]
 
     def test_marks_are_told_as_soon_as_they_are_there(self, folder, tmp_path, outcomes):
         self.put(folder, "ada.ipynb")
