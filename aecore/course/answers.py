@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,11 +170,10 @@ def _decoded_array(data: dict) -> np.ndarray:
     if data["type"] not in _TYPES:
         raise ValueError(f"type: {data['type']!r} does not come over")
     shape = [int(side) for side in data["shape"]]
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape: {shape} has a side below 0")
     raw = base64.b64decode(data["value"], validate=True)
-    values = np.frombuffer(bytearray(raw), dtype=data["type"])
-    if min(shape, default=0) < 0 or values.size != math.prod(shape):
-        raise ValueError(f"shape: {values.size} values do not fill {shape}")
-    return values.reshape(shape)
+    return np.frombuffer(bytearray(raw), dtype=data["type"]).reshape(shape)
 
 
 def _other(value: object) -> dict:

@@ -74,15 +74,18 @@ def run(notebook: NotebookNode, known: Collection[str], limits: Limits) -> Outco
     sources = _prepared(notebook, known, outcome)
     deadline = time.monotonic() + limits.seconds
     left_out: set[int] = set()
+    before: list[HandedIn] = []  # what cells handed in before they ended the process
     for _ in range(_MOST_RUNS):
         with _scratch() as folder:
             stopped = dict(outcome.stopped)
             pending = {cell: code for cell, code in sources.items() if cell not in left_out}
             end = asyncio.run(_Run(folder, limits, deadline).run(pending, stopped))
-            outcome.handed_in = answers.read(folder / "answers.jsonl")
+            handed_in = answers.read(folder / "answers.jsonl")
+        outcome.handed_in = before + handed_in
         if end is None or not any(cell > end and cell not in left_out for cell in outcome.checked):
             break
         left_out.add(end)
+        before += [one for one in handed_in if one.cell == end]
         outcome.stopped[end] = stopped[end]
         if time.monotonic() >= deadline:
             break
