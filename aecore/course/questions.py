@@ -34,12 +34,14 @@ class Questions:
         Raises:
             ValueError: the text has no such number, since the book was changed and the bank was not.
         """
-        for old, new in self._changes(label).items():
-            number = re.compile(rf"(?<![\w.,]){re.escape(old)}(?![\w]|[.,]\d)")
-            if not number.search(text):
-                raise ValueError(f"the text of {label} does not hold the number {old} that its versions replace")
-            text = number.sub(f"\0{new}\0", text)  # marked, so that no later number changes it again
-        return text.replace("\0", "")
+        changes = self._changes(label)
+        # All at once, so that a number that was written is not replaced again.
+        written = "|".join(re.escape(old) for old in sorted(changes, key=len, reverse=True))
+        number = re.compile(rf"(?<![\w.,])(?:{written})(?!\w|[.,]\d)") if changes else None
+        missing = [old for old in changes if old not in number.findall(text)]
+        if missing:
+            raise ValueError(f"the text of {label} does not hold the number {missing[0]} that its versions replace")
+        return number.sub(lambda found: changes[found[0]], text) if number else text
 
     def code(self, code: str) -> str:
         """Return the code of a cell in which the checks of exercises that differ name the version."""
