@@ -98,7 +98,6 @@ EXERCISES = {
         right=_live_channels,
         examples=(
             *((_codes(dead, channels),) for dead, channels in ((0, 8), (3, 8), (5, 6), (4, 4))),
-            (_codes_that_speak_once(),),
             (_codes_that_speak_once().flip(0),),
             (-_codes_that_speak_once()[:1],),
         ),
