@@ -136,7 +136,8 @@ def _grade(options: argparse.Namespace) -> None:
 
     given = {name: Path(path) for name in ("points", "versions", "roster") if (path := getattr(options, name))}
     limits = running.Limits(options.cell_seconds, options.seconds, options.megabytes)
-    wanted = grading.Course(**given, lms=options.lms, assignment=options.assignment, limits=limits)
+    told = {name: getattr(options, name) for name in ("lms", "assignment", "jobs")}
+    wanted = grading.Course(**given, **told, limits=limits)
 
     def tell(marks) -> None:
         remarks = f"  ({'; '.join(marks.remarks)})" if marks.remarks else ""
@@ -202,6 +203,7 @@ def _add_course(command: argparse.ArgumentParser) -> None:
     marks.add_argument(
         "--assignment", default="", help="the column of Canvas's gradebook to fill, where it has several"
     )
+    marks.add_argument("--jobs", type=int, default=1, help="how many notebooks are run at a time, 1 GB each (1)")
     marks.add_argument("--cell-seconds", type=int, default=120, help="that a cell may take (120)")
     marks.add_argument("--seconds", type=int, default=900, help="that a notebook may take (900)")
     marks.add_argument("--megabytes", type=int, default=4096, help="of memory that a notebook may take (4096)")

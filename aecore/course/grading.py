@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Course:
         lms: "canvas" or "moodle"; None: whichever the names fit.
         assignment: the column of Canvas's gradebook to fill; "": the only one there is.
         limits: what each notebook may take.
+        jobs: how many submissions are run at a time.
     """
 
     points: Path | None = None
@@ -39,6 +41,7 @@ class Course:
     lms: str | None = None
     assignment: str = ""
     limits: Limits = field(default_factory=Limits)
+    jobs: int = 1
 
 
 @dataclass
@@ -63,6 +66,8 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
         ValueError: there is nothing to grade, or a file of the lecturer is not as it should be.
         OSError: a file cannot be read or written, or no kernel can be started.
     """
+    if course.jobs < 1:
+        raise ValueError(f"jobs: wanted 1 or more, got {course.jobs}")
     found = submissions.read(folder, course.lms)
     roster = _roster(course)
     items = points.read(course.points) if course.points else points.of_chapters(_chapters(found))
@@ -70,16 +75,7 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
         raise ValueError(f"folder: no notebook in {folder} checks an exercise of the book; say which with --points")
     drawn = versions.read(course.versions) if course.versions else Versions({})
     report = Report()
-    for submission in found:
-        student = roster.student_of(submission.name, submission.id) if roster else None
-        number = student.id if student else submission.id
-        submission.name = student.name if student else submission.name
-        try:
-            marks = mark(submission, items, drawn.of(number, submission.name), course.limits)
-        except OSError as error:
-            if not report.marks:  # nothing can be run on this machine
-                raise
-            marks = not_run(submission, items, error)
+    for submission, marks in _marked(found, items, course, (roster, drawn)):
         report.marks.append(marks)
         report.files.append(_write(out / "feedback" / f"{_page_name(submission, found)}.html", feedback.page(marks)))
         # Each time, so that an interruption loses one submission and not all.
@@ -91,10 +87,43 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
     return report
 
 
+def _marked(
+    found: Sequence[Submission], items: Sequence[Item], course: Course, tables: tuple[Roster | None, Versions]
+) -> Iterator[tuple[Submission, Marks]]:
+    """Yield the submissions and their marks in order, as they are ready.
+
+    Raises:
+        OSError: the first could not be run on this machine, so that no other can be expected to.
+    """
+    roster, drawn = tables
+
+    def attempt(submission: Submission) -> Marks:
+        student = roster.student_of(submission.name, submission.id) if roster else None
+        number = student.id if student else submission.id
+        submission.name = student.name if student else submission.name
+        try:
+            return mark(submission, items, drawn.of(number, submission.name), course.limits)
+        except OSError as error:
+            if submission is found[0]:
+                raise
+            return not_run(submission, items, error)
+
+    if course.jobs == 1:
+        yield from ((submission, attempt(submission)) for submission in found)
+        return
+    pool = ThreadPoolExecutor(course.jobs)
+    try:
+        yield from zip(found, pool.map(attempt, found), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _import(roster: Roster, course: Course, report: Report, out: Path) -> None:
     """Write the file that the system imports, and say whose marks it does not hold."""
     marks = {}
     for one in report.marks:
+        if not one.graded:
+            continue
         student = roster.student_of(one.submission.name, one.submission.id)
         if student is None:
             report.remarks.append(f"{one.submission.name} is not in {roster.path.name}")

@@ -42,12 +42,21 @@ class Mark:
 
 @dataclass
 class Marks:
-    """All that there is to say of one student's submission: marks, cells that stopped, and remarks for the lecturer."""
+    """All that there is to say of one student's submission.
+
+    Args:
+        submission: whose marks these are.
+        marks: one for each exercise.
+        stopped: the cells that stopped, in words.
+        remarks: what a lecturer should know.
+        graded: whether it could be run; marks that say nothing go into no gradebook.
+    """
 
     submission: Submission
     marks: list[Mark]
     stopped: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    graded: bool = True
 
     @property
     def total(self) -> float:
@@ -99,7 +108,7 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
 def not_run(submission: Submission, items: Sequence[Item], error: OSError) -> Marks:
     """Return the marks of a submission that the machine could not run, which a lecturer has to grade again."""
     marks = [Mark(item, "stopped", "not graded yet") for item in items]
-    return Marks(submission, marks, remarks=[f"NOT GRADED: {error}"])
+    return Marks(submission, marks, remarks=[f"NOT GRADED: {error}"], graded=False)
 
 
 def opened(content: bytes) -> NotebookNode:

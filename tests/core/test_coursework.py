@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -1074,21 +1075,46 @@ class TestGrade:
         ):
             grade(folder, tmp_path / "out", Course())
 
-    def test_submission_that_the_machine_cannot_run_is_named_and_the_rest_graded(self, folder, tmp_path, monkeypatch):
-        for name in ("ada.ipynb", "bob.ipynb", "eve.ipynb"):
-            self.put(folder, name)
-        left = [Outcome([handed("01-1", 0.128)]), OSError("no kernel"), Outcome([handed("01-1", 0.128)])]
+    @pytest.fixture
+    def second_fails(self, monkeypatch):
+        """Have the second notebook fail to run, and the others be right in exercise 01-1."""
+        left = [None, OSError("no kernel"), None]
 
         def fails_once(*arguments):
-            found = left.pop(0)
-            if isinstance(found, OSError):
-                raise found
-            return found
+            if error := left.pop(0):
+                raise error
+            return Outcome([handed("01-1", 0.128)])
 
         monkeypatch.setattr(marking, "run", fails_once)
+
+    def test_submission_that_the_machine_cannot_run_is_named_and_the_rest_graded(self, folder, tmp_path, second_fails):
+        for name in ("ada.ipynb", "bob.ipynb", "eve.ipynb"):
+            self.put(folder, name)
         report = grade(folder, tmp_path / "out", Course())
         assert [one.total for one in report.marks] == [1, 0, 1]
         assert rows(tmp_path / "out" / "grades.csv")[2][-1] == "NOT GRADED: no kernel"
+
+    def test_submission_that_was_not_graded_gets_no_mark_in_the_system(self, folder, tmp_path, second_fails):
+        self.put(folder, "Ada Lovelace.ipynb")
+        self.put(folder, "Emmy Noether.ipynb")
+        (tmp_path / "w.csv").write_text(WORKSHEET, encoding="utf-8")
+        grade(folder, tmp_path / "out", Course(roster=tmp_path / "w.csv"))
+        assert [row[4] for row in rows(tmp_path / "out" / "moodle.csv")[1:]] == ["0.91", "4.00"]
+
+    def test_several_at_a_time_come_in_the_order_of_their_names(self, folder, tmp_path, monkeypatch):
+        names = [f"student-{letter}" for letter in "abcdef"]
+        for name in names:
+            self.put(folder, f"{name}.ipynb")
+        # The first two wait for each other, so that both have to be under way at a time.
+        together = threading.Barrier(2, timeout=60)
+        waiting = iter([True, True])
+        monkeypatch.setattr(marking, "run", lambda *a: (next(waiting, False) and together.wait(), Outcome())[1])
+        report = grade(folder, tmp_path / "out", Course(jobs=2))
+        assert [one.submission.name for one in report.marks] == names
+
+    def test_no_job_is_an_error(self, folder, tmp_path):
+        with pytest.raises(ValueError, match="jobs: wanted 1 or more, got 0"):
+            grade(folder, tmp_path / "out", Course(jobs=0))
 
     def test_where_nothing_can_be_run_it_is_an_error(self, folder, tmp_path, monkeypatch):
         self.put(folder, "ada.ipynb")
