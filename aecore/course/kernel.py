@@ -38,18 +38,21 @@ def main(arguments: list[str]) -> None:
     IPKernelApp.launch_instance(argv=arguments)
 
 
-def leave_network() -> None:
-    """Move this process, and all that it starts, into a network of its own without a way out, where Linux allows it."""
+def leave_network() -> bool:
+    """Move this process, and all that it starts, into a network of its own without a way out; return whether the system
+    allowed it, which only Linux does."""
     if sys.platform != "linux":
-        return
+        return False
     user, group = os.getuid(), os.getgid()
     unshare = ctypes.CDLL(None).unshare
     if unshare(_NEW_NETWORK) == 0:  # as root
-        return
-    if unshare(_NEW_USER | _NEW_NETWORK) == 0:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-            with contextlib.suppress(OSError):
-                Path("/proc/self", name).write_text(text, encoding="utf-8")
+        return True
+    if unshare(_NEW_USER | _NEW_NETWORK) != 0:
+        return False
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with contextlib.suppress(OSError):
+            Path("/proc/self", name).write_text(text, encoding="utf-8")
+    return True
 
 
 def refuse_network(event: str, arguments: tuple) -> None:
