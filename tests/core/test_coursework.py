@@ -1071,6 +1071,14 @@ class TestGrade:
         assert report.remarks[0] == "Ada Lovelace has two submissions; the marks of the one with more points count"
         assert rows(tmp_path / "out" / "moodle.csv")[1][4] == "0.91"  # 1 of 11 points, of 10
 
+    def test_version_is_that_of_the_number_that_the_roster_has_for_a_name(self, folder, tmp_path, outcomes):
+        self.put(folder, "Ada Lovelace.ipynb")
+        (tmp_path / "w.csv").write_text(WORKSHEET, encoding="utf-8")
+        (tmp_path / "versions.csv").write_text("id,student,version\n501,,7\n", encoding="utf-8")
+        outcomes(Outcome([handed("01-1", BANK["01-1"].version(7).answer)]))
+        course = Course(roster=tmp_path / "w.csv", versions=tmp_path / "versions.csv")
+        assert grade(folder, tmp_path / "out", course).marks[0].total == 1
+
     def test_pages_of_two_students_of_one_name_are_two(self, folder, tmp_path, outcomes):
         self.put(folder, "a b.ipynb")
         self.put(folder, "a-b.ipynb")
