@@ -120,6 +120,7 @@ class TestReconstructions:
         plots.reconstruct(model.train(), torch.rand(2, 1, 4, 4))
         assert model.training
 
+
     def test_refuses_a_list_of_models_with_the_way_out(self, model, noise):
         with pytest.raises(TypeError, match=r"models: wanted a model or a run, or several by their name, .* got list"):
             plots.reconstructions([model], noise(3, 1, 4, 4))
@@ -187,10 +188,12 @@ class TestByCodeSize:
         axis = plots.by_code_size({"a": {32: 0.1, 64: 0.05}, "b": {128: 0.2}}).axes[0]
         assert [label.get_text() for label in axis.get_xticklabels()] == ["32", "64", "128"]
 
+
     @pytest.mark.parametrize("what", [{}, {32: 0.1}, {"PCA": [0.1]}, [0.1], None], ids=repr)
     def test_refuses_what_are_no_errors_by_size(self, what):
         with pytest.raises(TypeError, match=r"named: wanted errors by code size for each name, as {'PCA': {32: "):
             plots.by_code_size(what)
+
 
     @pytest.mark.parametrize("errors", [{}, {32: []}], ids=repr)
     def test_refuses_a_name_without_errors(self, errors):
@@ -214,6 +217,7 @@ class TestPatterns:
 
     def test_takes_a_models_weights_as_they_are(self, model):
         assert isinstance(plots.patterns({"encoder": model.encoder[1].weight}, (1, 4, 4)), Figure)
+
 
     @pytest.mark.parametrize("what", [{}, torch.zeros(3, 16), {"a": [[1.0] * 16]}, None], ids=type)
     def test_refuses_what_are_no_named_tensors(self, what):

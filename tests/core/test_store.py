@@ -697,6 +697,7 @@ class TestRecord:
         found = store.record("00-a", both.fingerprint, "2001-01-01 00:00")
         assert sorted(entry.count for entry in found.measured.values()) == [5, 6]
 
+
     def test_of_one_published_with_its_numbers_alone_has_the_weights_of_ones_own(self, stored, noise):
         """Where it was trained, its weights still are, and a page may ask for them later."""
         stored.measure(brightest, noise(5, 1, 4, 4))
