@@ -1,11 +1,12 @@
-"""The command `aecore`: what is here, fetch data, train, publish a chapter, make its editions."""
+"""The command `aecore`: what is here, fetch data, train, publish a chapter, make its editions, set and grade work."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__, config, distributed, machine
@@ -106,12 +107,55 @@ def publish(options: argparse.Namespace) -> None:
 
 def editions(options: argparse.Namespace) -> None:
     """Make the notebooks that readers, students and instructors open from the chapters."""
-    try:
+    with _extra_course():
         from .course.editions import make
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; the extra 'course' brings it: python -m pip install -e '.[course]'") from error
     made = make(Path(options.out), Path(options.chapters))
     print(f"{len(made)} notebooks in {options.out}")
+
+
+def course(options: argparse.Namespace) -> None:
+    """Make the copies of chapters that are set as coursework, or grade what was handed in."""
+    options.course(options)
+
+
+def _make(options: argparse.Namespace) -> None:
+    """Write student copies, instructor copies and points.csv."""
+    with _extra_course():
+        from .course import handout
+    numbers = [number.strip() for number in options.chapters.split(",") if number.strip()]
+    roster = Path(options.roster) if options.roster else None
+    wanted = handout.Handout(numbers, options.seed, options.format, roster)
+    made = handout.make(Path(options.out), Path(options.folder), wanted)
+    print(f"{len(made)} files in {options.out}")
+
+
+def _grade(options: argparse.Namespace) -> None:
+    """Grade a folder or zip file of submissions: grades.csv, a page for each student, and what the system imports."""
+    with _extra_course():
+        from .course import grading, running
+
+    given = {name: Path(path) for name in ("points", "versions", "roster") if (path := getattr(options, name))}
+    limits = running.Limits(options.cell_seconds, options.seconds, options.megabytes)
+    told = {name: getattr(options, name) for name in ("lms", "assignment", "jobs")}
+    wanted = grading.Course(**given, **told, limits=limits)
+
+    def tell(marks) -> None:
+        remarks = f"  ({'; '.join(marks.remarks)})" if marks.remarks else ""
+        print(f"{marks.submission.name}: {marks.total:g} of {marks.out_of:g} points{remarks}", flush=True)
+
+    report = grading.grade(Path(options.submissions), Path(options.out), wanted, tell)
+    for remark in report.remarks:
+        print(f"note: {remark}")
+    print(f"{len(report.marks)} submissions graded; {len(report.files)} files in {options.out}")
+
+
+@contextmanager
+def _extra_course() -> Iterator[None]:
+    """Say of a library that is missing how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; the extra 'course' brings it: python -m pip install -e '.[course]'") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +178,35 @@ def _parser() -> argparse.ArgumentParser:
     copies = add(editions)
     copies.add_argument("out", help="the folder to write into, one below it for each edition")
     copies.add_argument("--chapters", default="chapters", help="the folder of the notebooks")
+    _add_course(add(course))
     return parser
+
+
+def _add_course(command: argparse.ArgumentParser) -> None:
+    steps = command.add_subparsers(dest="step", required=True)
+    copies = steps.add_parser("make", help=_make.__doc__)
+    copies.set_defaults(course=_make)
+    copies.add_argument("out", help="the folder to write into")
+    copies.add_argument("--chapters", required=True, help="their numbers with commas, 01,02")
+    copies.add_argument("--seed", type=int, help="a whole number: questions get other numbers than the book's")
+    copies.add_argument("--format", default="plain", choices=("plain", "nbgrader"))
+    copies.add_argument("--roster", help="an export of Canvas or Moodle: with a seed, other numbers for each student")
+    copies.add_argument("--folder", default="chapters", help="the folder of the notebooks")
+    marks = steps.add_parser("grade", help=_grade.__doc__)
+    marks.set_defaults(course=_grade)
+    marks.add_argument("submissions", help="their folder, or the zip file that Canvas or Moodle gives")
+    marks.add_argument("--out", default="grades", help="the folder to write into")
+    marks.add_argument("--points", help="a points.csv; without one, all exercises of the chapters that occur")
+    marks.add_argument("--versions", help="the versions.csv of copies that were made with a seed")
+    marks.add_argument("--roster", help="Canvas's exported gradebook or Moodle's grading worksheet, to be filled")
+    marks.add_argument("--lms", choices=("canvas", "moodle"), help="whose file names the submissions have")
+    marks.add_argument(
+        "--assignment", default="", help="the column of Canvas's gradebook to fill, where it has several"
+    )
+    marks.add_argument("--jobs", type=int, default=1, help="how many notebooks are run at a time, 1 GB each (1)")
+    marks.add_argument("--cell-seconds", type=int, default=120, help="that a cell may take (120)")
+    marks.add_argument("--seconds", type=int, default=900, help="that a notebook may take (900)")
+    marks.add_argument("--megabytes", type=int, default=4096, help="of memory that a notebook may take (4096)")
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:

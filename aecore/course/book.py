@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,15 +35,17 @@ class Book:
         root: the folder that holds _config.yml and the folder of the chapters.
         folder: the name of the folder of the chapters, "chapters".
         notebooks: the chapters by their names without an ending, "05_pixel_shuffle".
+        beside: those of them that lie beside each other where a copy is opened; None: all.
 
     Raises:
         ValueError: two things have one label, or a chapter is not as it should be.
     """
 
-    def __init__(self, root: Path, folder: str, notebooks: Mapping) -> None:
+    def __init__(self, root: Path, folder: str, notebooks: Mapping, beside: Collection[str] | None = None) -> None:
         settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
         self._root, self._folder = root, folder
         self._chapters = tuple(notebooks)
+        self._beside = self._chapters if beside is None else beside
         self._repository = settings["repository"]
         self._pages = settings.get("html", {}).get("baseurl", "")
         self.parser: MarkdownIt = myst.parser(settings.get("parse", {}))
@@ -78,13 +80,19 @@ class Book:
         if _is_outside(link):
             return link
         path, place = self._path(link), urlsplit(link).fragment
-        if self._is_chapter(path):
+        if self._is_chapter(path) and path.stem in self._beside:
             return f"{path.stem}.ipynb"  # the headings of a notebook have other anchors than those of a page
+        if self._is_chapter(path):
+            path = path.with_suffix(".ipynb")
         if self._pages and path.suffix in (".md", ".ipynb"):
             address = f"{self._pages.rstrip('/')}/{path.with_suffix('.html')}"
         else:
             address = self._in_repository("blob", path)
         return f"{address}#{place}" if place else address
+
+    def chapter_address(self, chapter: str) -> str:
+        """Return where a chapter is found from a notebook, by the chapter's name, "05_pixel_shuffle"."""
+        return self.address(f"{chapter}.ipynb")
 
     def picture(self, link: str) -> str:
         """Return where a picture that a text shows can be loaded from.

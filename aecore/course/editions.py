@@ -2,12 +2,14 @@
 
 - `reader`: plain Markdown, which Colab and Jupyter can show; outputs stay, solutions are left out.
 - `student`: the same without outputs, to be worked through and handed in.
-- `instructor`: the reader's with solutions, and below each the mistakes that its check knows.
+- `instructor`: the reader's with solutions, below each the mistakes that its check knows, and what exercises are worth.
+
+`handout` makes copies for a course from the last two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from .book import Book, caption_of, label_of, where
 from .myst import Directive
 from .names import needed
 from .plain import Translator
+from .questions import Questions
 
 _SOLUTION = "**Solution**"
 _HIDE_SOURCE = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
@@ -31,18 +34,18 @@ _TAGS_THAT_STAY = ("setup", "provenance", "solution")  # what a cell is; the oth
 
 @dataclass(frozen=True)
 class Edition:
-    """A kind of copy: its name, and whether it has the outputs of the chapter and its solutions."""
+    """A kind of copy: its name, whether it has the outputs of the chapter and its solutions, and how it asks."""
 
     name: str
     outputs: bool
     solutions: bool
+    questions: Questions
 
 
-EDITIONS = (
-    Edition("reader", outputs=True, solutions=False),
-    Edition("student", outputs=False, solutions=False),
-    Edition("instructor", outputs=True, solutions=True),
-)
+READER = Edition("reader", outputs=True, solutions=False, questions=Questions())
+STUDENT = Edition("student", outputs=False, solutions=False, questions=Questions())
+INSTRUCTOR = Edition("instructor", outputs=True, solutions=True, questions=Questions(worth=True))
+EDITIONS = (READER, STUDENT, INSTRUCTOR)
 
 
 def make(out: Path, chapters: Path) -> list[Path]:
@@ -59,17 +62,33 @@ def make(out: Path, chapters: Path) -> list[Path]:
         ValueError: there is no chapter, or one holds something that has no plain form.
         OSError: a file cannot be read or written.
     """
+    notebooks = notebooks_in(chapters)
     folder = chapters.resolve()
-    notebooks = {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    if not notebooks:
-        raise ValueError(f"chapters: there is no notebook such as 01_name.ipynb in {chapters}")
     book = Book(folder.parent, folder.name, notebooks)
     made = {
         out / edition.name / f"{chapter}.ipynb": copy_of(book, chapter, notebook, edition)
         for chapter, notebook in notebooks.items()
         for edition in EDITIONS
     }
-    for path, notebook in made.items():  # after all were made, so that an error leaves no half of a set
+    return write(made)
+
+
+def notebooks_in(chapters: Path) -> dict[str, NotebookNode]:
+    """Return the notebooks of all chapters by their names, in order.
+
+    Raises:
+        ValueError: there is none.
+        OSError: one cannot be read.
+    """
+    found = {path.stem: nbformat.read(path, as_version=4) for path in sorted(chapters.glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise ValueError(f"chapters: there is no notebook such as 01_name.ipynb in {chapters}")
+    return found
+
+
+def write(made: Mapping[Path, NotebookNode]) -> list[Path]:
+    """Write notebooks after all were made, so that an error leaves no half of a set; return their paths."""
+    for path, notebook in made.items():
         with files.atomic_write(path) as part:
             nbformat.write(notebook, part)
     return list(made)
@@ -81,7 +100,7 @@ def copy_of(book: Book, chapter: str, notebook: NotebookNode, edition: Edition) 
     Raises:
         ValueError: the chapter holds something that has no plain form; the message names chapter and cell.
     """
-    translator = Translator(book, chapter)
+    translator = Translator(book, chapter, edition.questions)
     cells = []
     for cell in _without_checks(list(_translated(notebook, translator, edition))):
         cells.append(_finished(cell, edition))
@@ -104,6 +123,7 @@ def _translated(notebook: NotebookNode, translator: Translator, edition: Edition
             if new.source:
                 yield new
         elif not solutions.open:
+            new.source = edition.questions.code(new.source)
             yield new
         elif edition.solutions:
             new.metadata["tags"] = list(dict.fromkeys([*new.metadata.get("tags", ()), "solution"]))

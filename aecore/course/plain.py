@@ -13,6 +13,7 @@ from markdown_it.token import Token
 
 from . import myst
 from .book import Book
+from .questions import Questions
 
 SOLUTIONS = frozenset({"solution", "solution-start", "solution-end"})
 # What a notebook shows as it stands. All other kinds of tokens are MyST's, and either handled here or an error.
@@ -37,11 +38,18 @@ class _Change(NamedTuple):
 
 
 class Translator:
-    """Turns the text of one chapter into plain Markdown."""
+    """Turns the text of one chapter into plain Markdown.
 
-    def __init__(self, book: Book, chapter: str) -> None:
+    Args:
+        book: what the chapter may point at.
+        chapter: its name, "05_pixel_shuffle".
+        questions: how the exercises are asked.
+    """
+
+    def __init__(self, book: Book, chapter: str, questions: Questions) -> None:
         self.book = book
         self.chapter = chapter
+        self._questions = questions
 
     def parts(self, source: str) -> list[str | myst.Directive]:
         """Return the text of a cell as plain Markdown, cut where solutions begin and end.
@@ -107,9 +115,11 @@ class Translator:
         raise ValueError(f"the directive {{{found.name}}} stands in another one")
 
     def _exercise(self, found: myst.Directive) -> str:
-        name = self.book.target(found.options["label"]).name
+        label = found.options["label"]
+        name = self.book.target(label).name
         title = f"{name}: {self.plain(found.argument)}" if found.argument else name
-        return f"**{title}**\n\n{self.plain(found.body)}".rstrip()
+        parts = [f"**{title}**", self._questions.note(label), self.plain(self._questions.text(label, found.body))]
+        return "\n\n".join(part for part in parts if part).rstrip()
 
     def _image(self, found: myst.Directive) -> str:
         """Return a picture; of the two that a page has for its light and its dark theme, the light one."""
@@ -143,7 +153,7 @@ class Translator:
         if name in ("numref", "eq"):
             target = self.book.target(content)
             here = target.chapter == self.chapter
-            return target.name if here else f"[{target.name}]({target.chapter}.ipynb)"
+            return target.name if here else f"[{target.name}]({self.book.chapter_address(target.chapter)})"
         raise ValueError(f"the role {{{name}}}`{content}` is unknown here")
 
     def _link_changes(self, token: Token, place_of) -> Iterator[_Change]:

@@ -1,11 +1,17 @@
-"""Checks that help: each knows its right answer and the mistakes that people make on the way to it."""
+"""Checks that help: each knows its right answer and the mistakes that people make on the way to it.
+
+An exercise may also say what it is worth in a course, and a number exercise may have versions: the same question with
+other given numbers, from which the right answer and the known mistakes are computed.
+"""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import numbers
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,41 +33,105 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What an exercise counts in a course: its level from 1 to 3 (★ to ★★★), its points, the minutes it may take."""
+
+    level: int
+    points: int
+    minutes: int
+
+    @property
+    def stars(self) -> str:
+        """Return the level as it is shown."""
+        return "★" * self.level
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The same question with other numbers.
+
+    Args:
+        make: makes the exercise from the given numbers, which it takes by name.
+        choices: for each given number, how the book writes it and then what may stand there: ("10,000", "2,500").
+    """
+
+    make: Callable[..., Number]
+    choices: Mapping[str, tuple[str, ...]]
+
+    def changes(self, version: int) -> dict[str, str]:
+        """Return what a version writes in place of what: {"100": "64"}. A number always gives the same version."""
+        return {self.choices[name][0]: other for name, other in self._drawn(version).items()}
+
+    def exercise(self, version: int) -> Number:
+        """Return the exercise with the numbers of a version."""
+        return self.make(**{name: _value(text) for name, text in self._drawn(version).items()})
+
+    def _drawn(self, version: int) -> dict[str, str]:
+        draw = random.Random(f"{version} {sorted(self.choices.items())}")  # texts give the same on every machine
+        return {name: draw.choice(texts[1:]) for name, texts in self.choices.items()}
+
+
+@dataclass(frozen=True)
 class Number:
     """An exercise whose answer is one number.
 
     Args:
         title: what is asked, in a few words.
-        answer: the right number.
+        answer: the right number. An answer that was rounded to three significant digits counts as the same.
         mistakes: known wrong numbers, with the message for each.
-        tolerance: relative distance at which a number still counts as the same; wide enough for an
-            answer rounded to three digits.
+        tolerance: relative distance at which a number still counts as the same; 0 for what is counted, where rounding
+            is a mistake.
+        worth: what it counts in a course.
+        versions: the same question with other given numbers; None: it has none.
     """
 
     title: str
     answer: float
     mistakes: tuple[Mistake, ...]
     tolerance: float = 2e-3
+    worth: Worth = Worth(level=1, points=2, minutes=5)
+    versions: Versions | None = None
 
     def judge(self, given: object) -> str | None:
         """Return None where the answer is right, else what is wrong with it."""
-        if isinstance(given, Tensor) and given.numel() == 1:
+        if isinstance(given, Tensor | np.ndarray) and math.prod(given.shape) == 1:
             given = given.item()
         given = _plain(given)
         if isinstance(given, bool) or not isinstance(given, numbers.Real):
             return f"wanted one number, got {_kind(given)}"
         if not math.isfinite(given):
             return f"wanted one finite number, got {given}"
+        if self._near(given, self.answer):
+            return None
         for mistake in self.mistakes:
             if self._near(given, mistake.answer):
                 return mistake.say
-        if self._near(given, self.answer):
-            return None
         side = "large" if given > self.answer else "small"
-        return f"{given:g} is too {side}"
+        return f"{_number(given)} is too {side}"
+
+    def version(self, number: int) -> Number:
+        """Return the exercise with the given numbers of a version; 0 is the book's, and many have no other."""
+        return self.versions.exercise(number) if number and self.versions else self
 
     def _near(self, given: float, wanted: float) -> bool:
-        return math.isclose(given, wanted, rel_tol=self.tolerance, abs_tol=1e-12)
+        if self.tolerance == 0:
+            return given == wanted
+        rounded = float(f"{wanted:.3g}")
+        return any(
+            math.isclose(given, target, rel_tol=tolerance, abs_tol=1e-12)
+            for target, tolerance in ((wanted, self.tolerance), (rounded, 1e-6))  # 1e-6: a float32 holds no more digits
+        )
+
+
+def versions_of(make: Callable[..., Number], **choices: tuple[str, ...]) -> Number:
+    """Return the exercise of the book, which knows its other versions.
+
+    Args:
+        make: makes the exercise from its given numbers.
+        choices: each given number as the book writes it, and what may stand there instead.
+    """
+    book = make(**{name: _value(texts[0]) for name, texts in choices.items()})
+    return dataclasses.replace(book, versions=Versions(make, choices))
 
 
 @dataclass(frozen=True)
@@ -75,6 +145,7 @@ class Function:
         mistakes: functions that are known to be wrong; one that agrees with the given function on every
             example, within its own kind, is what the reader has written.
         tolerance: absolute and relative, of floats.
+        worth: what it counts in a course.
     """
 
     title: str
@@ -82,6 +153,7 @@ class Function:
     examples: tuple[tuple, ...]
     mistakes: tuple[Mistake, ...]
     tolerance: float = 1e-5
+    worth: Worth = Worth(level=2, points=4, minutes=15)
 
     def judge(self, given: object) -> str | None:
         """Return None where the function is right, else what is wrong with it."""
@@ -89,16 +161,20 @@ class Function:
             return f"wanted a function, got {_kind(given)}; hand over its name without brackets"
         try:
             # Copies: a function that works in place must not change the examples.
-            results = [_plain(given(*copy.deepcopy(example))) for example in self.examples]
+            results = [_result(given(*copy.deepcopy(example))) for example in self.examples]
         except Exception as error:  # whatever a reader's function raises is to be shown, not to stop the check
             return f"your function stopped with {type(error).__name__}: {error}"
-        wanted = [self.right(*example) for example in self.examples]
+        wanted = [_result(self.right(*example)) for example in self.examples]
         if self._agree(results, wanted):
             return None
         for mistake in self.mistakes:
-            if self._agree(results, [mistake.answer(*example) for example in self.examples]):
+            if self._agree(results, [_result(mistake.answer(*example)) for example in self.examples]):
                 return mistake.say
         return self._first_difference(results, wanted)
+
+    def version(self, number: int) -> Function:
+        """Return the exercise itself: there are no versions of a function."""
+        return self
 
     def _agree(self, results: list, wanted: list) -> bool:
         return all(_same(a, b, self.tolerance) for a, b in zip(results, wanted, strict=True))
@@ -110,7 +186,7 @@ class Function:
             if _kind(result) != _kind(right):
                 return f"for {_words(example)} wanted {_kind(right)}, got {_kind(result)}"
             if isinstance(right, Tensor):
-                return f"for {_words(example)} the largest difference is {(result.double() - right).abs().max():.4g}"
+                return f"for {_words(example)} the largest difference is {(result - right).abs().max():.4g}"
             return f"for {_words(example)} the result {result!r} is not right"
         return "the results differ"
 
@@ -133,29 +209,67 @@ class Verdict:
         return f"{mark} {self.exercise}: {self.message}"
 
 
-def _same(a: object, b: object, tolerance: float) -> bool:
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
+def _same(given: object, wanted: object, tolerance: float) -> bool:
+    """Tell whether a result is the wanted one. A list may also come as a tensor of one dimension."""
+    if isinstance(wanted, Tensor):
         return (
-            isinstance(a, Tensor)
-            and isinstance(b, Tensor)
-            and a.shape == b.shape
-            and torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance)
+            isinstance(given, Tensor)
+            and given.shape == wanted.shape
+            and torch.allclose(given, wanted, rtol=tolerance, atol=tolerance)
         )
-    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
-        return len(a) == len(b) and all(_same(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return type(a) is type(b) and math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
-    return type(a) is type(b) and a == b
+    if isinstance(wanted, tuple | list):
+        items = given.tolist() if isinstance(given, Tensor) and given.ndim == 1 else given
+        return (
+            isinstance(items, tuple | list)
+            and len(items) == len(wanted)
+            and all(_same(_counted(_result(a)), _result(b), tolerance) for a, b in zip(items, wanted, strict=True))
+        )
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        kinds = int if isinstance(wanted, int) else int | float
+        return (
+            isinstance(given, kinds)
+            and not isinstance(given, bool)
+            and math.isclose(given, wanted, rel_tol=tolerance, abs_tol=tolerance)
+        )
+    return type(given) is type(wanted) and given == wanted
+
+
+def _result(value: object) -> object:
+    """Return what a function returned in one form: a single number as Python's, other real numbers as a tensor of
+    doubles."""
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "biuf":
+        value = torch.from_numpy(value.astype(np.float64))
+    if isinstance(value, Tensor) and value.ndim and not value.is_complex():
+        return value.detach().cpu().double()
+    return _plain(value)
+
+
+def _counted(value: object) -> object:
+    """Return a whole number that a list holds as a float (`np.zeros` makes such) as a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _plain(value: object) -> object:
-    """Return NumPy's single numbers as Python's."""
-    return value.item() if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 else value
+    """Return the single numbers of NumPy and PyTorch as Python's."""
+    return value.item() if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0 else value
+
+
+def _value(text: str) -> int | float:
+    """Return the number that a text writes: "10,000", "0.46"."""
+    number = float(text.replace(",", ""))
+    return int(number) if number.is_integer() and "." not in text else number
+
+
+def _number(value: numbers.Real) -> str:
+    """Return a number as it is shown: all digits of a whole one, since the last may be what is wrong with it."""
+    return str(value) if isinstance(value, numbers.Integral) else f"{float(value):g}"
 
 
 def _kind(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
     return {"int": "a whole number", "float": "a number", "NoneType": "nothing (is there a return?)"}.get(
         type(value).__name__, f"a {type(value).__name__}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _project(x: Tensor, mean: Tensor, components: Tensor) -> Tensor:
@@ -24,30 +24,47 @@ def _orthonormal(rows: int, columns: int) -> Tensor:
     return torch.linalg.qr(_random(columns, rows, seed=2))[0].T.contiguous()
 
 
-EXERCISES = {
-    "01-1": Number(
+def _ratio(code: int) -> Number:
+    return Number(
         title="code values over image values",
-        answer=100 / 784,
+        answer=code / 784,
         mistakes=(
-            Mistake(784 / 100, "that is the image over the code; turn it round: the code stands on top"),
-            Mistake(100 * 100 / 784, "that is in per cent; the ratio itself is wanted, a number below 1"),
-            Mistake(100 / 28, "an image has height × width values, not 28: mind the second side"),
+            Mistake(784 / code, "that is the image over the code; turn it round: the code stands on top"),
+            Mistake(100 * code / 784, "that is in per cent; the ratio itself is wanted, a number below 1"),
+            Mistake(code / 28, "an image has height × width values, not 28: mind the second side"),
         ),
-    ),
-    "01-2": Number(
-        title="trained values of a linear autoencoder with code 32",
-        answer=2 * 784 * 32 + 32 + 784,
+        worth=Worth(level=1, points=1, minutes=3),
+    )
+
+
+def _trained_values(code: int) -> Number:
+    return Number(
+        title=f"trained values of a linear autoencoder with code {code}",
+        answer=2 * 784 * code + code + 784,
         tolerance=0,
         mistakes=(
-            Mistake(2 * 784 * 32, "those are the two matrices; each of the two maps also adds an offset to its output"),
-            Mistake(784 * 32 + 32, "that is the encoder alone; the decoder has a matrix and an offset too"),
-            Mistake(2 * (784 * 32 + 32), "an offset has as many values as its map's output: once 32, once 784"),
+            Mistake(
+                2 * 784 * code, "those are the two matrices; each of the two maps adds an offset to its output too"
+            ),
+            Mistake(784 * code + code, "that is the encoder alone; the decoder has a matrix and an offset too"),
+            Mistake(
+                2 * (784 * code + code), f"an offset has as many values as its map's output: once {code}, once 784"
+            ),
         ),
-    ),
+    )
+
+
+EXERCISES = {
+    "01-1": versions_of(_ratio, code=("100", "50", "64", "90", "120", "140", "200")),
+    "01-2": versions_of(_trained_values, code=("32", "16", "24", "40", "48", "64", "96")),
     "01-3": Function(
         title="the mean squared error of each image",
         right=_mse_of_each,
-        examples=((_random(3, 1, 4, 4), _random(3, 1, 4, 4, seed=1)), (_random(2, 3, 5, 4), torch.zeros(2, 3, 5, 4))),
+        examples=(
+            (_random(3, 1, 4, 4), _random(3, 1, 4, 4, seed=1)),
+            (_random(2, 3, 5, 4), torch.zeros(2, 3, 5, 4)),
+            (sample(4, 1, 2, 3, 3), sample(5, 1, 2, 3, 3)),
+        ),
         mistakes=(
             Mistake(
                 lambda x, x_hat: (x - x_hat).square().mean(),
@@ -72,7 +89,7 @@ EXERCISES = {
         title="reconstruction by PCA",
         right=_project,
         examples=(
-            (_random(4, 6), _random(6, seed=1), _orthonormal(2, 6)),
+            (sample(0, 4, 6), sample(1, 6), _orthonormal(2, 6)),
             (_random(3, 5, seed=3), torch.zeros(5), _orthonormal(4, 5)),
         ),
         mistakes=(
@@ -93,5 +110,6 @@ EXERCISES = {
                 "the mean is added at the end but was not subtracted at the start",
             ),
         ),
+        worth=Worth(level=2, points=4, minutes=20),
     ),
 }

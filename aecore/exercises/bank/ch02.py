@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _out_size(n: int, kernel: int, stride: int, padding: int) -> int:
@@ -16,23 +16,47 @@ def _live_channels(z: Tensor) -> int:
     return int((z != 0).any(dim=(0, 2, 3)).sum())
 
 
-def _code_with_dead_channels(dead: int, channels: int, count: int = 3) -> Tensor:
-    z = torch.rand(count, channels, 4, 4, generator=torch.Generator().manual_seed(dead)) + 0.1
-    z[0, -1] = 0  # silent for one image only: alive
+def _codes(dead: int, channels: int, count: int = 3) -> Tensor:
+    """Values of both signs; the first channels are zero everywhere, and the last one for one image only."""
+    z = sample(dead, count, channels, 4, 4)
+    z[0, -1] = 0
     z[:, :dead] = 0
     return z
 
 
-EXERCISES = {
-    "02-1": Number(
-        title="trained values of Conv2d(64 → 8, kernel 3)",
-        answer=64 * 8 * 9 + 8,
+def _codes_that_speak_once() -> Tensor:
+    """Five channels of three images: a single value in the first, the middle and the last image, values that cancel,
+    and none at all."""
+    z = torch.zeros(3, 5, 3, 4)
+    z[0, 0, 0, 0] = 0.5
+    z[1, 1, 1, 2] = -0.25
+    z[2, 2, 2, 3] = 2.0
+    z[0, 3, 0, 1], z[2, 3, 2, 0] = 1.0, -1.0
+    return z
+
+
+def _convolution(inputs: int, outputs: int) -> Number:
+    return Number(
+        title=f"trained values of Conv2d({inputs} → {outputs}, kernel 3)",
+        answer=inputs * outputs * 9 + outputs,
         tolerance=0,
         mistakes=(
-            Mistake(64 * 8 * 9, "those are the weights; each of the 8 output channels also has an offset"),
-            Mistake(64 * 8 * 3 + 8, "a kernel of 3 is a window of 3×3, nine weights and not three"),
-            Mistake(8 * 9 + 8, "each output channel looks at all 64 input channels, with a window for each"),
+            Mistake(
+                inputs * outputs * 9,
+                f"those are the weights; each of the {outputs} output channels also has an offset",
+            ),
+            Mistake(inputs * outputs * 3 + outputs, "a kernel of 3 is a window of 3×3, nine weights and not three"),
+            Mistake(
+                outputs * 9 + outputs,
+                f"each output channel looks at all {inputs} input channels, with a window for each",
+            ),
         ),
+    )
+
+
+EXERCISES = {
+    "02-1": versions_of(
+        _convolution, inputs=("64", "32", "48", "96", "128"), outputs=("8", "4", "10", "12", "16", "20")
     ),
     "02-2": Function(
         title="the size of a convolution's output",
@@ -61,6 +85,7 @@ EXERCISES = {
         title="multiply–adds of Conv2d(1 → 64, kernel 3, padding 1) for one digit",
         answer=64 * 28 * 28 * 9,
         tolerance=0,
+        worth=Worth(level=2, points=2, minutes=8),
         mistakes=(
             Mistake(64 * 9, "that is the work at one place of the image; the window stops at each of 28×28 places"),
             Mistake(64 * 14 * 14 * 9, "the pooling comes after this layer: it still works on 28×28 places"),
@@ -71,7 +96,11 @@ EXERCISES = {
     "02-4": Function(
         title="the number of channels that are alive",
         right=_live_channels,
-        examples=tuple((_code_with_dead_channels(d, c),) for d, c in ((0, 8), (3, 8), (5, 6), (4, 4))),
+        examples=(
+            *((_codes(dead, channels),) for dead, channels in ((0, 8), (3, 8), (5, 6), (4, 4))),
+            (_codes_that_speak_once().flip(0),),
+            (-_codes_that_speak_once()[:1],),
+        ),
         mistakes=(
             Mistake(
                 lambda z: z.shape[1] - _live_channels(z),

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, Worth, versions_of
 
 
 def _coverage(n: int, kernel: int, stride: int) -> list[int]:
@@ -44,19 +44,51 @@ def _pictures(seed: int) -> tuple[Tensor, Tensor]:
     return x, (0.7 * x + 0.3 * torch.rand(4, 4, generator=generator) + 0.1 * seed).clamp(0, 1)
 
 
-EXERCISES = {
-    "03-1": Number(
-        title="the PSNR in dB of the mean MSE of 0.0004, 0.0016 and 0.0100",
-        answer=-10 * math.log10(0.004),
+def _psnr_of_mean(low: float, middle: float, high: float) -> Number:
+    mean = (low + middle + high) / 3
+    return Number(
+        title=f"the PSNR in dB of the mean MSE of {low:.4f}, {middle:.4f} and {high:.4f}",
+        answer=-10 * math.log10(mean),
         mistakes=(
             Mistake(
-                -10 * (math.log10(0.0004) + math.log10(0.0016) + math.log10(0.01)) / 3,
+                -10 * (math.log10(low) + math.log10(middle) + math.log10(high)) / 3,
                 "that is the mean of the three PSNRs; take the mean of the errors first, then the logarithm",
             ),
-            Mistake(10 * math.log10(0.004), "a decibel for each tenth of a factor *below* white: the sign is missing"),
-            Mistake(-20 * math.log10(0.004), "20 belongs to amplitudes; the MSE is a square already, so 10"),
-            Mistake(-10 * math.log(0.004), "that is the natural logarithm; decibels use the one to base ten"),
+            Mistake(10 * math.log10(mean), "a decibel for each tenth of a factor *below* white: the sign is missing"),
+            Mistake(-20 * math.log10(mean), "20 belongs to amplitudes; the MSE is a square already, so 10"),
+            Mistake(-10 * math.log(mean), "that is the natural logarithm; decibels use the one to base ten"),
         ),
+    )
+
+
+def _channels_at_the_same_price(width: int) -> Number:
+    return Number(
+        title=f"channels for stamps of width {width} at the price of the others",
+        answer=576 // width**2,
+        tolerance=0,
+        mistakes=(
+            Mistake(576 // width, f"a stamp of width {width} has {width**2} weights, not {width}"),
+            Mistake(
+                144 // width,
+                f"{144 // width} channels of {4 * width} weights would cost the same, but a stamp of width {width} "
+                f"has {width**2}",
+            ),
+            Mistake(576, f"that is channels times window area; divide by the area of a window of {width} × {width}"),
+            Mistake(144 // width**2, "a stamp is pressed at 7 × 7 places like the others, not at four times as many"),
+        ),
+    )
+
+
+def _blurred(x: Tensor) -> Tensor:
+    return (x + x.roll(1, 0) + x.roll(1, 1)) / 3
+
+
+EXERCISES = {
+    "03-1": versions_of(
+        _psnr_of_mean,
+        low=("0.0004", "0.0002", "0.0003", "0.0005"),
+        middle=("0.0016", "0.0014", "0.0018", "0.0022"),
+        high=("0.0100", "0.0080", "0.0090", "0.0120"),
     ),
     "03-2": Function(
         title="how many stamps cover each pixel",
@@ -77,21 +109,19 @@ EXERCISES = {
             ),
         ),
     ),
-    "03-3": Number(
-        title="channels for stamps of width 6 at the price of the others",
-        answer=16,
-        tolerance=0,
-        mistakes=(
-            Mistake(96, "a stamp of width 6 has 36 weights, not 6"),
-            Mistake(24, "24 channels of 24 weights would cost the same, but a stamp of width 6 has 36"),
-            Mistake(576, "that is channels times window area; divide by the area of a window of 6 × 6"),
-            Mistake(4, "a stamp is pressed at 7 × 7 places like the others, not at four times as many"),
-        ),
-    ),
+    "03-3": versions_of(_channels_at_the_same_price, width=("6", "12")),
     "03-4": Function(
         title="SSIM of two pictures in one window",
         right=_ssim,
-        examples=tuple(_pictures(seed) for seed in range(4)),
+        examples=(
+            *(_pictures(seed) for seed in range(4)),
+            # Opposites: the covariance, and with it the SSIM, is negative.
+            (_pictures(4)[0], 1 - _pictures(4)[0]),
+            # Dark and almost even, so that both constants count; not square.
+            (0.05 * torch.eye(4)[:, :3], 0.1 * _pictures(5)[0][:, :3] + 0.02),
+            (_pictures(6)[0], _blurred(_pictures(6)[0])),
+        ),
+        worth=Worth(level=3, points=6, minutes=25),
         mistakes=(
             Mistake(_structure_alone, "the first fraction is missing, which compares the means"),
             Mistake(_ssim_of_deviations, "the second fraction is divided by variances σ², not by deviations σ"),

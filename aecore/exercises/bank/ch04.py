@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, Worth
 
 # (t, t²) for t from -2 to 2: mean (0, 2), variances 2 and 14/5, no covariance.
 _LOST = 2 / 2
@@ -74,7 +74,7 @@ EXERCISES = {
     "04-1": Number(
         title="the number of weights of the first layer of S4's network on a picture of 96×96 pixels in colour",
         answer=96 * 96 * 3 * 512 + 512,
-        tolerance=1e-6,
+        tolerance=0,
         mistakes=(
             Mistake(96 * 96 * 3 * 512, "each of the 512 neurons has an offset as well as its weights"),
             Mistake(96 * 96 * 512 + 512, "the picture is in colour: it has three values for each pixel"),
@@ -88,6 +88,7 @@ EXERCISES = {
     "04-2": Number(
         title="the mean squared error per value that one principal component leaves of the points (t, t²), t = -2 … 2",
         answer=_LOST,
+        worth=Worth(level=2, points=3, minutes=10),
         mistakes=(
             Mistake(14 / 5 / 2, "that is what keeping t would leave; which of the two variances is the larger one?"),
             Mistake(2.0, "that is the whole squared error of a point; there are two values in it, take their mean"),
@@ -99,6 +100,7 @@ EXERCISES = {
         title="the mutual information, in bits, in a table of counts",
         right=_information,
         examples=_tables(),
+        worth=Worth(level=3, points=6, minutes=25),
         mistakes=(
             Mistake(_information_in_nats, "that is in nats, by the natural logarithm; bits use base two"),
             Mistake(_joint_entropy, "that is the entropy of both together; compare with the product of the margins"),

@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _grids(x: Tensor, r: int) -> Tensor:
@@ -30,16 +30,37 @@ def _by_place(error: Tensor) -> Tensor:
     return _grids(error.double(), 2).square().mean((0, 1, 2, 4))
 
 
-EXERCISES = {
-    "05-1": Number(
-        title="the standard error of an accuracy of 0.46 on 10,000 images",
-        answer=math.sqrt(0.46 * 0.54 / 10_000),
+def _standard_error(count: int) -> Number:
+    return Number(
+        title=f"the standard error of an accuracy of 0.46 on {count:,} images",
+        answer=math.sqrt(0.46 * 0.54 / count),
         mistakes=(
-            Mistake(0.46 * 0.54 / 10_000, "that is the variance of the accuracy; its standard error is the root of it"),
+            Mistake(0.46 * 0.54 / count, "that is the variance of the accuracy; its standard error is the root of it"),
             Mistake(math.sqrt(0.46 * 0.54), "that is the spread of a single answer, or the result in per cent"),
-            Mistake(math.sqrt(0.46 / 10_000), "the variance of a yes or no is p (1 − p); the second factor is missing"),
+            Mistake(math.sqrt(0.46 / count), "the variance of a yes or no is p (1 − p); the second factor is missing"),
         ),
-    ),
+    )
+
+
+def _sub_pixel(inputs: int) -> Number:
+    return Number(
+        title=f"parameters of a sub-pixel convolution, {inputs} to 3 channels, kernel 3, three times as large",
+        answer=inputs * 27 * 9 + 27,
+        tolerance=0,
+        mistakes=(
+            Mistake(inputs * 27 * 9, "those are the weights of the kernels; each output channel also has a bias"),
+            Mistake(
+                inputs * 9 * 9 + 9, "three times as large in *both* directions: nine channels for each that is wanted"
+            ),
+            Mistake(inputs * 3 * 9 + 3, "that is the convolution behind an upsampling; here it computes whole blocks"),
+            Mistake(inputs * 27 * 3 + 27, "a kernel of 3 has three rows of three weights, nine and not three"),
+        ),
+        worth=Worth(level=2, points=2, minutes=8),
+    )
+
+
+EXERCISES = {
+    "05-1": versions_of(_standard_error, count=("10,000", "1,000", "2,500", "5,000", "20,000")),
     "05-2": Function(
         title="the inverse of pixel shuffle",
         right=F.pixel_unshuffle,
@@ -59,6 +80,7 @@ EXERCISES = {
                 "that averages over the blocks; every value of the picture must still be there",
             ),
         ),
+        worth=Worth(level=3, points=5, minutes=20),
     ),
     "05-3": Function(
         title="kernels for an ICNR start",
@@ -83,17 +105,7 @@ EXERCISES = {
             ),
         ),
     ),
-    "05-4": Number(
-        title="parameters of a sub-pixel convolution, 32 to 3 channels, kernel 3, three times as large",
-        answer=32 * 27 * 9 + 27,
-        tolerance=0,
-        mistakes=(
-            Mistake(32 * 27 * 9, "those are the weights of the kernels; each output channel also has a bias"),
-            Mistake(32 * 9 * 9 + 9, "three times as large in *both* directions: nine channels for each that is wanted"),
-            Mistake(32 * 3 * 9 + 3, "that is the convolution behind an upsampling; here it computes whole blocks"),
-            Mistake(32 * 27 * 3 + 27, "a kernel of 3 has three rows of three weights, nine and not three"),
-        ),
-    ),
+    "05-4": versions_of(_sub_pixel, inputs=("32", "16", "20", "48", "64")),
     "05-5": Function(
         title="the mean squared error at each position of the 2 × 2 blocks",
         right=_by_place,

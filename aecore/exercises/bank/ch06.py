@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _tiles(x: Tensor) -> Tensor:
@@ -30,16 +30,42 @@ def _statistics(seed: int, channels: int, *batch: int) -> tuple[Tensor, Tensor, 
     return sample(seed + 1, channels), sample(seed + 2, channels) + 0.5, x, 0.1
 
 
-EXERCISES = {
-    "06-1": Number(
-        title="a training of 24 epochs at 16 pixels and 8 at 32, in epochs at 32 pixels",
-        answer=24 * 0.35 + 8,
+def _cost_of_a_plan(share: float, small: int, large: int) -> Number:
+    return Number(
+        title=f"a training of {small} epochs at 16 pixels and {large} at 32, in epochs at 32 pixels",
+        answer=small * share + large,
         mistakes=(
-            Mistake(24 / 4 + 8, "a quarter of the multiply–adds is not a quarter of the time; 0.35 was measured"),
-            Mistake(24 / 0.35 + 8, "an epoch at 16 pixels is the cheaper one: multiply by 0.35 and do not divide"),
-            Mistake((24 + 8) * 0.35, "the eight epochs at 32 pixels cost what they cost"),
-            Mistake(24 * 0.35, "the eight epochs at 32 pixels are missing"),
+            Mistake(small / 4 + large, f"a quarter of the multiply–adds is not a quarter of the time; take {share}"),
+            Mistake(
+                small / share + large, f"an epoch at 16 pixels is the cheaper one: multiply by {share}, do not divide"
+            ),
+            Mistake((small + large) * share, f"the {large} epochs at 32 pixels cost what they cost"),
+            Mistake(small * share, f"the {large} epochs at 32 pixels are missing"),
         ),
+    )
+
+
+def _gap(first: float, last: float) -> Number:
+    mean = (first + last) / 2
+    return Number(
+        title="training loss less validation loss, where there is no overfitting",
+        answer=mean - last,
+        mistakes=(
+            Mistake(mean, f"that is the training loss of the epoch; the validation loss after it is {last:.3f}"),
+            Mistake(first, "that is the error at the beginning of the epoch; the training loss is the mean over it"),
+            Mistake(last - mean, "the training loss is the larger one here: it remembers the beginning of the epoch"),
+            Mistake(0.0, "the two would agree if both were taken at the same moment; they are not"),
+        ),
+        worth=Worth(level=2, points=2, minutes=8),
+    )
+
+
+EXERCISES = {
+    "06-1": versions_of(
+        _cost_of_a_plan,
+        share=("0.35", "0.30", "0.40", "0.45"),
+        small=("24", "16", "20", "30"),
+        large=("8", "5", "6", "9", "10"),
     ),
     "06-2": Function(
         title="pictures of half the height and width, each pixel the mean of four",
@@ -80,6 +106,7 @@ EXERCISES = {
     "06-4": Function(
         title="running mean and variance of batch normalisation after one batch",
         right=_moved,
+        worth=Worth(level=3, points=6, minutes=25),
         examples=(_statistics(7, 1, 1, 2, 2), _statistics(10, 3, 2, 2, 3), _statistics(13, 2, 4, 3, 3)),
         mistakes=(
             Mistake(
@@ -102,14 +129,5 @@ EXERCISES = {
             ),
         ),
     ),
-    "06-5": Number(
-        title="training loss less validation loss, where there is no overfitting",
-        answer=0.01,
-        mistakes=(
-            Mistake(0.02, "that is the training loss of the epoch; the validation loss after it is 0.010"),
-            Mistake(0.03, "that is the error at the beginning of the epoch; the training loss is the mean over it"),
-            Mistake(-0.01, "the training loss is the larger one here: it remembers the beginning of the epoch"),
-            Mistake(0.0, "the two would agree if both were taken at the same moment; they are not"),
-        ),
-    ),
+    "06-5": versions_of(_gap, first=("0.030", "0.026", "0.032", "0.036"), last=("0.010", "0.008", "0.012", "0.014")),
 }

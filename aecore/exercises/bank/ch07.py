@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample, versions_of
 
 
 def _share_alive(a: Tensor) -> float:
@@ -19,30 +19,40 @@ CONVOLUTIONS = (64 * 9 + 1) * 32 + (32 * 9 + 1) * 16 + (16 * 9 + 1) * 3
 NORMALISATIONS = 2 * 32 + 2 * 16
 BODY = 11_176_512
 
+
+def _places(side: int) -> Number:
+    left = side // 32
+    return Number(
+        title=f"places left of a picture of {side} × {side} behind a ResNet's strides",
+        answer=left**2,
+        tolerance=0,
+        mistakes=(
+            Mistake(left, "that is the height; there are as many columns as rows"),
+            Mistake((side // 8) ** 2, "stride 8 belongs to the mended stem; the original has 32"),
+            Mistake(1, "that is what the mean over all places leaves; the question is what it is taken over"),
+            Mistake(49, "that is for pictures of 224 × 224, for which the network was made"),
+        ),
+    )
+
+
 EXERCISES = {
     "07-1": Number(
         title="how many of a code's 1,000 numbers can vary freely behind 512 features",
         answer=512,
+        tolerance=0,
+        worth=Worth(level=2, points=2, minutes=5),
         mistakes=(
             Mistake(1000, "each number is a weighted sum of the same 512 features; a sum adds no new ones"),
             Mistake(488, "that many are superfluous; the question asks for the rest"),
             Mistake(3072, "those are the values of the picture, from before the features"),
         ),
     ),
-    "07-2": Number(
-        title="places left of a picture of 96 × 96 behind a ResNet's strides",
-        answer=9,
-        mistakes=(
-            Mistake(3, "that is the height; there are as many columns as rows"),
-            Mistake(144, "stride 8 belongs to the mended stem; the original has 32"),
-            Mistake(1, "that is what the mean over all places leaves; the question is what it is taken over"),
-            Mistake(49, "that is for pictures of 224 × 224, for which the network was made"),
-        ),
-    ),
+    "07-2": versions_of(_places, side=("96", "64", "128", "160", "192")),
     "07-3": Number(
         title="parameters that are trained behind a frozen body",
         answer=TO_CODE + FROM_CODE + CONVOLUTIONS + NORMALISATIONS,
-        tolerance=2e-7,
+        tolerance=0,
+        worth=Worth(level=2, points=3, minutes=10),
         mistakes=(
             Mistake(
                 FROM_CODE + CONVOLUTIONS + NORMALISATIONS,
@@ -65,7 +75,8 @@ EXERCISES = {
         examples=(
             (sample(0, 2, 4, 3, 3).relu() * Tensor([1, 0, 1, 0]).view(1, 4, 1, 1),),
             # Alive in one picture and at one place only.
-            (Tensor([[[[0.0, 0.0]], [[0.0, 0.0]]], [[[0.0, 0.5]], [[0.0, 0.0]]]]),),
+            (Tensor([[[[0.0, 0.0], [0.0, 0.0]]] * 2, [[[0.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]),),
+            (Tensor([[[[0.0, 0.0], [0.0, 0.0]]] * 2, [[[0.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]).flip(0),),
             (sample(1, 3, 5, 2, 2).relu(),),
         ),
         mistakes=(

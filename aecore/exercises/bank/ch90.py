@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number
+from ..checking import Function, Mistake, Number, Worth, versions_of
 
 
 def _batch_of(pixels: Tensor, chosen: Tensor) -> Tensor:
@@ -20,25 +20,36 @@ def _bytes(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-EXERCISES = {
-    "90-1": Number(
+def _speedup(loading: int, arithmetic: int, batch: int) -> Number:
+    """`loading` in microseconds for an image, `arithmetic` in milliseconds for a batch."""
+    loaded = batch * loading / 1000
+    return Number(
         title="the factor by which a step becomes faster",
-        answer=(128 * 0.04 + 3) / (128 * 0.04 + 1.5),
+        answer=(loaded + arithmetic) / (loaded + arithmetic / 2),
         mistakes=(
-            Mistake(2, "that is the gain of the arithmetic alone; the loading of 128 pictures stays as slow as it was"),
             Mistake(
-                (0.04 + 3) / (0.04 + 1.5),
-                "40 microseconds are for one picture; a step loads 128 of them",
+                2, f"that is the gain of the arithmetic alone; the loading of {batch} pictures stays as slow as it was"
             ),
             Mistake(
-                (128 * 0.04 + 1.5) / (128 * 0.04 + 3),
+                (loading / 1000 + arithmetic) / (loading / 1000 + arithmetic / 2),
+                f"{loading} microseconds are for one picture; a step loads {batch} of them",
+            ),
+            Mistake(
+                (loaded + arithmetic / 2) / (loaded + arithmetic),
                 "that is the time after over the time before; turn it round: how many times as fast?",
             ),
             Mistake(
-                (128 * 0.04 + 3) / (128 * 0.04),
-                "that would be arithmetic that takes no time at all; here it still takes half of its 3 ms",
+                (loaded + arithmetic) / loaded,
+                f"that would be arithmetic that takes no time at all; here it still takes half of its {arithmetic} ms",
             ),
         ),
+        worth=Worth(level=2, points=3, minutes=10),
+    )
+
+
+EXERCISES = {
+    "90-1": versions_of(
+        _speedup, loading=("40", "20", "25", "50"), arithmetic=("3", "4", "5", "6"), batch=("128", "64", "100", "256")
     ),
     "90-2": Number(
         title="megabytes of CIFAR-10's training pictures",
