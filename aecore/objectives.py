@@ -252,6 +252,50 @@ class RateDistortion(Objective):
             return {"loss": self.lmbda * 255**2 * mse + bpp, "mse": mse, "bpp": bpp}
 
 
+class VariableRate(Objective):
+    """`RateDistortion` for a model with several qualities: every image of a batch gets one of its own, at random.
+
+    For each image λ · 255² · MSE + bits per pixel, with the λ of its quality (between two of them on a straight line of
+    log λ), times √(λ₀/λ) with the geometric mean λ₀ of the model's: else the highest rates would outweigh all.
+
+    Args:
+        ends: share of the images that get the lowest or the highest quality, which others lie only on one side of.
+
+    Raises:
+        ValueError: it is no share from 0 to 1.
+    """
+
+    def __init__(self, ends: float = 0.2) -> None:
+        super().__init__()
+        self.ends = _weight("ends", ends)
+        if self.ends > 1:
+            raise ValueError(f"ends: wanted a share from 0 to 1, got {ends!r}")
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return {"loss", "mse", "bpp"}.
+
+        `model.entropy_model(y, quality)` gives (y_hat, likelihoods) as for `RateDistortion`, and `model.lmbdas` is λ at
+        the qualities 1, 2, … In evaluation the qualities are spread evenly over the batch.
+        """
+        _check_methods(model, self, "encode", "entropy_model", "decode")
+        x, count = batch.x, len(batch.x)
+        prices = torch.tensor(model.lmbdas, device=x.device).log()
+        last = len(prices) - 1
+        share = torch.rand(count, device=x.device) if model.training else (torch.arange(count) + 0.5) / count
+        position = ((share * (1 + self.ends) - self.ends / 2).clamp(0, 1) * last).to(x.device)
+        y = model.encode(x)
+        with full_precision(x.device):
+            y_hat, likelihoods = model.entropy_model(y.float(), position + 1)
+        x_hat = model.decode(y_hat)
+        with full_precision(x.device):
+            levels = torch.arange(last + 1, device=x.device)
+            log_lmbda = (1 - (position[:, None] - levels).abs()).clamp(min=0) @ prices
+            mse = (_like(x_hat, x) - x).square().flatten(1).mean(1)
+            bpp = -likelihoods.log2().flatten(1).sum(1) / (x.shape[2] * x.shape[3])
+            loss = ((prices.mean() - log_lmbda) / 2).exp() * (log_lmbda.exp() * 255**2 * mse + bpp)
+            return {"loss": loss.mean(), "mse": mse.mean(), "bpp": bpp.mean()}
+
+
 class Distillation(Objective):
     """Reconstruct, and give the code that a frozen teacher gives to the same picture, maybe at another size.
 
