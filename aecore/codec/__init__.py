@@ -1,4 +1,4 @@
-"""What makes files of whole numbers: tables of frequencies, an entropy coder, and the file format. It knows no model."""
+"""What makes files of whole numbers: tables of frequencies, an entropy coder, the file format. It knows no model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tables of frequencies: what an entropy coder knows of its symbols, in whole numbers.
 
-Encoder and decoder must have the same table to the last digit, or all that follows in the file is lost. So a table is made
-of probabilities once, stored as integers with the weights of its model, and never computed anew.
+Encoder and decoder must have the same table to the last digit, or all that follows in the file is lost. So a table is
+made of probabilities once, stored as integers with the weights of its model, and never computed anew.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def frequencies(probabilities: Sequence[float]) -> tuple[int, ...]:
     """Return frequencies in proportion to probabilities, each at least 1, that add up to `TOTAL`.
 
     Every symbol gets 1, the rest is shared out in proportion, and what rounding down leaves goes to the largest
-    remainders, on a tie to the first. The arithmetic is exact: the same probabilities give the same frequencies everywhere.
+    remainders, on a tie to the first. The arithmetic is exact: the same probabilities give the same frequencies on
+    every machine.
 
     Raises:
         ValueError: they are no numbers from 0 with a positive sum, or too many.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,10 @@ LMBDAS = (0.0009, 0.0031, 0.0105, 0.036)  # of the qualities 1 to 4: on photogra
 class CompressiveAutoencoder(Autoencoder):
     """A convolutional autoencoder with a hyperprior, for pictures of any size and a range of rates.
 
-    A gain for each channel and quality multiplies the code before it is rounded (Cui et al. 2021, “Asymmetric gained deep
-    image compression”); between two qualities gains are interpolated, so that 2.5 is a quality too. What comes after is
-    the entropy model, `HyperPrior`. `encode` and `decode` know no quality; `entropy_model` multiplies, rounds and divides.
+    A gain for each channel and quality multiplies the code before it is rounded (Cui et al. 2021, “Asymmetric gained
+    deep image compression”); between two qualities gains are interpolated, so that 2.5 is a quality too. What comes
+    after is the entropy model, `HyperPrior`. `encode` and `decode` know no quality; `entropy_model` multiplies, rounds
+    and divides.
 
         model = CompressiveAutoencoder((3, 128, 128), principal=nested_components(photos.train.pixels))
         run = ae.fit(model, photos, Plan(crop=128), objective=VariableRate())
@@ -142,8 +144,8 @@ class CompressiveAutoencoder(Autoencoder):
 def step_of(lmbda: float, colours: int) -> float:
     """Return the step of rounding that suits a price λ, in units where white is 1, for an orthonormal transform.
 
-    A value that is rounded in steps of Δ has the error Δ²/12, and one more bit divides that by four. So λ · 255² · MSE +
-    bits per pixel has its least value at Δ² = 12 · C / (2 ln 2 · λ · 255²), where steps are fine.
+    A value that is rounded in steps of Δ has the error Δ²/12, and one more bit divides that by four. So λ · 255² · MSE
+    + bits per pixel has its least value at Δ² = 12 · C / (2 ln 2 · λ · 255²), where steps are fine.
     """
     return math.sqrt(6 * colours / (math.log(2) * lmbda)) / 255
 
@@ -177,7 +179,7 @@ def _checked(
 
 def _checked_lmbdas(lmbdas: Sequence[float]) -> tuple[float, ...]:
     prices = tuple(map(float, lmbdas)) if isinstance(lmbdas, Sequence) else ()
-    rising = all(low < high for low, high in zip(prices, prices[1:], strict=False))
+    rising = all(low < high for low, high in pairwise(prices))
     if not prices or not 0 < prices[0] < math.inf or not rising:
         raise ValueError(f"lmbdas: wanted positive numbers that rise, such as {LMBDAS}, got {lmbdas!r}")
     return prices

@@ -115,7 +115,7 @@ class HyperPrior(nn.Module):
 
 
 def checkerboard(height: int, breadth: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return where a code's first half is, a bool tensor (height, breadth): at places whose row and column add up even."""
+    """Return where a code's first half is, bool (height, breadth): at places whose row and column add up even."""
     return (torch.arange(height, device=device)[:, None] + torch.arange(breadth, device=device)) % 2 == 0
 
 
@@ -134,7 +134,7 @@ def _noisy(values: Tensor, training: bool) -> Tensor:
 
 
 def logistic_mass(distance: Tensor, scale: Tensor) -> Tensor:
-    """Return the probability that a logistic distribution gives to the unit interval around a distance from its mean."""
+    """Return what a logistic distribution gives to the interval of length 1 around a distance from its mean."""
     distance = distance.abs()  # both sigmoids are small then, and their difference keeps its digits
     mass = torch.sigmoid((0.5 - distance) / scale) - torch.sigmoid((-0.5 - distance) / scale)
     return (1 - TAIL) * mass + TAIL / (1 + distance.square())

@@ -1,4 +1,4 @@
-"""From pictures to files and back, with the weights that are shipped: what a trained compressive autoencoder ends in."""
+"""From pictures to files and back, with the weights that are shipped: what a compressive autoencoder is trained for."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class PictureCodec:
         """Return a file for each image.
 
         Args:
-            x: floats in [0, 1] of shape (N, C, H, W), of any height and width; where the model takes colour, they may be
-                grey too.
+            x: floats in [0, 1] of shape (N, C, H, W), of any height and width; where the model takes colour, they may
+                be grey too.
             quality: from 1 to `levels`, whole or not; taken in steps of 1/64.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The transform of a codec: from an image to a grid of values, and back, in two halves of blocks; it may start as PCA."""
+"""The transform of a codec: from an image to a grid of values, and back, in two halves; it may start as PCA."""
 
 from __future__ import annotations
 
