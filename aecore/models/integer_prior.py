@@ -15,13 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .hyperprior import PER_OUTPUT, SCALES, HyperPrior, checkerboard
+from .hyperprior import PER_OUTPUT, SCALES, HyperPrior
 
 UNIT = 64  # values are whole numbers of 1/64
 LIMIT = 1 << 17  # what a value between layers is at most: 2048
 WEIGHT_BITS = 8
 LAYERS = ("spread", "mix", "spread_again", "gather", "context", "head")
 LEVEL_STEPS = 64  # between two qualities
+# Rows and columns of a kernel that are computed, by their number. The context needs four of nine: the other places of
+# its kernel belong to the half of the checkerboard that is not known yet.
+CROSS = ((0, 1), (1, 0), (1, 2), (2, 1))
+PLACES = {1: ((0, 0),), 4: CROSS, 9: tuple((row, column) for row in range(3) for column in range(3))}
 
 
 class IntegerPrior:
@@ -66,7 +70,7 @@ class IntegerConv:
     """A convolution of whole numbers: the sums are divided by a power of two, one for each output, and rounded.
 
     Args:
-        arrays: hold weights (out, in, k, k), shifts (out) and biases (out), under `name`.weight and so on.
+        arrays: hold weights (places, out, in), shifts (out) and biases (out), under `name`.weight and so on.
         name: of the layer.
     """
 
@@ -74,19 +78,17 @@ class IntegerConv:
         self.weight = arrays[f"{name}.weight"].double()
         self.divisor = torch.pow(2.0, arrays[f"{name}.shift"].double())[:, None]
         self.bias = arrays[f"{name}.bias"].double()[:, None]
+        self.places = PLACES[len(self.weight)]
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return (out, h, w) for values (in, h, w), whole numbers in float64; beyond the edges there are zeros."""
         height, breadth = values.shape[1:]
-        size = self.weight.shape[-1]
-        padded = F.pad(values, [size // 2] * 4)
+        padded = F.pad(values, (1, 1, 1, 1)) if len(self.places) > 1 else values
         # Matrix products, one for each place of the kernel: a library's convolution may take another way, through
         # Fourier transforms or otherwise, on which whole numbers do not stay whole.
         total = self.bias.expand(-1, height * breadth).clone()
-        for row in range(size):
-            for column in range(size):
-                part = padded[:, row : row + height, column : column + breadth].reshape(len(values), -1)
-                total.addmm_(self.weight[:, :, row, column], part)
+        for (row, column), weight in zip(self.places, self.weight, strict=True):
+            total.addmm_(weight, padded[:, row : row + height, column : column + breadth].reshape(len(values), -1))
         return torch.floor(total / self.divisor + 0.5).reshape(-1, height, breadth)
 
 
@@ -96,22 +98,18 @@ def integers_of(prior: HyperPrior) -> dict[str, Tensor]:
     found = {}
     for name in LAYERS:
         layer = getattr(prior, name)
-        weight, bias = layer.weight.double().cpu(), None if layer.bias is None else layer.bias.double().cpu()
-        largest = weight.abs().flatten(1).amax(1).tolist()
+        places = CROSS if name == "context" else PLACES[math.prod(layer.kernel_size)]
+        weight = torch.stack([layer.weight[:, :, row, column] for row, column in places]).double().cpu()
         # The largest power of two with which all weights of an output still fit.
-        shift = torch.tensor([_shift(value) for value in largest])
-        found[f"{name}.weight"] = (weight * torch.pow(2.0, shift.double())[:, None, None, None]).round().to(torch.int8)
+        shift = torch.tensor([_shift(largest) for largest in weight.abs().amax((0, 2)).tolist()])
+        factor = torch.pow(2.0, shift.double())
+        found[f"{name}.weight"] = (weight * factor[:, None]).round().to(torch.int8)
         found[f"{name}.shift"] = shift.to(torch.int8)
-        bias = torch.zeros(len(weight), dtype=torch.float64) if bias is None else bias
-        found[f"{name}.bias"] = _whole(bias * UNIT * torch.pow(2.0, shift.double()))
+        bias = torch.zeros(len(factor)) if layer.bias is None else layer.bias
+        found[f"{name}.bias"] = _whole(bias.double().cpu() * UNIT * factor)
     for name in ("level_hidden", "level_scale", "second_hidden"):
         found[name] = _whole(getattr(prior, name).double().cpu() * UNIT)
     return found
-
-
-def first_half(height: int, breadth: int) -> Tensor:
-    """Return which places of a code are decoded first."""
-    return checkerboard(height, breadth)
 
 
 def _shift(largest: float) -> int:
