@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from .transform import analysis, in_bands, synthesis
 
 HYPER_REACH = 60  # the tables of hyper-latents go so far at most; all else is an escape
 FARTHEST_HYPER, FARTHEST = 1 << 13, 1 << 14  # what an encoder does not go beyond, in steps of rounding
+MAX_STORED = 1 << 26  # bytes of the weights of a codec
 SELDOM = 1e-6  # values with less probability have no place of their own at the ends of a table
 VERSION = 1  # of the stored weights and of what is made of them
 Sizes = tuple[int, int, int, tuple[int, int]]  # colours, channels, width, strides
@@ -92,16 +94,17 @@ class PictureCodec:
             ValueError: these are other bytes.
         """
         try:
-            length = int.from_bytes(data[:8], "little")
-            facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["codec"])
-            arrays = arrays_of_bytes(data)
+            plain = _inflated(data)
+            length = int.from_bytes(plain[:8], "little")
+            facts = json.loads(json.loads(plain[8 : 8 + length])["__metadata__"]["codec"])
+            arrays = arrays_of_bytes(plain)
         except Exception as error:  # safetensors has an error of its own
             raise ValueError(f"these are no weights of a codec: {error}") from error
         return cls(arrays, facts)
 
     def to_bytes(self) -> bytes:
-        """Return weights, tables and facts as a safetensors file, to be stored and shipped."""
-        return bytes_of_arrays(self.arrays, metadata={"codec": json.dumps(self.facts)})
+        """Return weights, tables and facts to be stored and shipped: a safetensors file, compressed by zlib."""
+        return zlib.compress(bytes_of_arrays(self.arrays, metadata={"codec": json.dumps(self.facts)}), 9)
 
     @property
     def levels(self) -> int:
@@ -292,6 +295,14 @@ def _stored(network: nn.Module, name: str, bits: int) -> dict[str, Tensor]:
             found[place] = (values / scale[:, None, None, None]).round().to(torch.int8)
             found[f"{place}.scale"] = scale
     return found
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    plain = inflater.decompress(data, MAX_STORED)
+    if not inflater.eof:
+        raise ValueError(f"they are cut off, or more than {MAX_STORED:,} bytes")
+    return plain
 
 
 def _load(network: nn.Module, arrays: dict[str, Tensor], name: str) -> None:

@@ -10,8 +10,8 @@ from chapters import ROOT
 # Each may import those above it and itself, never one below.
 ORDER = (
     "suggest", "files", "distributed", "config", "locks", "machine", "inference", "losses", "alignment", "codec",
-    "models", "objectives", "journal", "data", "training", "metrics", "runs", "experiment", "session", "plots",
-    "interactive", "exercises", "publishing", "course", "cli", "__main__",
+    "models", "objectives", "journal", "data", "training", "metrics", "compression", "runs", "experiment", "session",
+    "plots", "interactive", "exercises", "publishing", "course", "cli", "__main__",
 )  # fmt: skip
 ALONE = {"models", "losses", "alignment", "codec"}
 ALLOWED = {"inference", "suggest"}  # for those that stand alone: they know nothing of ours either
