@@ -255,8 +255,8 @@ def ladder() -> list[Table]:
 @torch.no_grad()
 def hyper_tables(prior: HyperPrior) -> list[Table]:
     """Return the tables of the hyper-latents: for each quality one for each channel."""
-    values = torch.arange(-HYPER_REACH, HYPER_REACH + 1)
-    mass = prior.mass_of_hyper(values.double()).flatten(0, 1)  # (levels · channels, values)
+    values = torch.arange(-HYPER_REACH, HYPER_REACH + 1, dtype=torch.float64, device=prior.mixture_mean.device)
+    mass = prior.mass_of_hyper(values).flatten(0, 1)  # (levels · channels, values)
     tables = []
     for row in mass.cpu().numpy():
         usual = np.flatnonzero(row >= SELDOM)

@@ -143,6 +143,11 @@ class TestCoder:
         wanted = ((1 << 26) + (1 << 15)).to_bytes(STATE_BYTES, "little")
         assert encode(np.array([1]), np.array([0]), Tables([HALVES])) == wanted
 
+    def test_the_state_stays_below_its_end_by_hand(self):
+        # A frequency of 1 would make 2²⁴ into 2⁴⁰, which is too large, so its lowest 16 bits, all 0, are written first.
+        data = encode(np.array([0]), np.array([0]), Tables([Table(0, (1, TOTAL - 2, 1))]))
+        assert data == LOWEST.to_bytes(STATE_BYTES, "little") + b"\0\0"
+
     def test_values_come_back(self, tables, message):
         values, which = message
         assert decoded(encode(values, which, tables), which, tables).tolist() == values.tolist()
