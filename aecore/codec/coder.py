@@ -24,6 +24,7 @@ from .tables import PRECISION, TOTAL, Table
 LOWEST = 1 << 24  # of the state, and its value before the first symbol
 WORD = 16  # bits that are written at once
 STATE_BYTES = 5  # the state is below 2⁴⁰
+BLOCK = 1 << 16  # symbols that are made into Python's numbers at a time, which take much memory
 LENGTH_BITS = 4  # in which an escape says how many bits follow
 FARTHEST = (1 << ((1 << LENGTH_BITS) - 1)) - 1  # how far beyond its table a value may lie
 
@@ -62,7 +63,12 @@ def encode(values: np.ndarray, which: np.ndarray, tables: Tables) -> bytes:
         ValueError: the two have different lengths, a table is not there, or a value lies farther than `FARTHEST` from
             its table.
     """
-    return _pushed(_ranges(values, which, tables))
+    begins, frequencies = _ranges(values, which, tables)
+    x, words = LOWEST, []
+    for start in reversed(range(0, len(begins), BLOCK)):
+        block = slice(start, start + BLOCK)
+        x = _push(x, words, begins[block][::-1].tolist(), frequencies[block][::-1].tolist())
+    return x.to_bytes(STATE_BYTES, "little") + np.array(words[::-1], dtype="<u2").tobytes() if len(begins) else b""
 
 
 class Decoder:
@@ -91,25 +97,32 @@ class Decoder:
         Raises:
             CodecError: there are not so many.
         """
-        x, words, rows, found = self.state, self.words, self.tables.rows, []
+        which = np.asarray(which)
+        found = np.empty(len(which), dtype=np.int32)
         try:
-            for number in np.asarray(which).tolist():
-                row, first, escape = rows[number]
-                slot = x % TOTAL
-                symbol = bisect_right(row, slot) - 1
-                begin = row[symbol]
-                x = (row[symbol + 1] - begin) * (x >> PRECISION) + slot - begin
-                if x < LOWEST:
-                    x = x << WORD | words.pop()
-                if symbol == escape:
-                    x, beyond = _read_beyond(x, words)
-                    found.append(first + escape + beyond if beyond >= 0 else first + beyond)
-                else:
-                    found.append(first + symbol)
+            for start in range(0, len(which), BLOCK):
+                found[start : start + BLOCK] = self._read(which[start : start + BLOCK].tolist())
         except IndexError:
             raise CodecError("the coded values end too early: the file is damaged, or of another model") from None
+        return found
+
+    def _read(self, which: list[int]) -> list[int]:
+        x, words, rows, found = self.state, self.words, self.tables.rows, []
+        for number in which:
+            row, first, escape = rows[number]
+            slot = x % TOTAL
+            symbol = bisect_right(row, slot) - 1
+            begin = row[symbol]
+            x = (row[symbol + 1] - begin) * (x >> PRECISION) + slot - begin
+            if x < LOWEST:
+                x = x << WORD | words.pop()
+            if symbol == escape:
+                x, beyond = _read_beyond(x, words)
+                found.append(first + escape + beyond if beyond >= 0 else first + beyond)
+            else:
+                found.append(first + symbol)
         self.state = x
-        return np.array(found, dtype=np.int32)
+        return found
 
     def finish(self) -> None:
         """Check that nothing is left.
@@ -121,21 +134,19 @@ class Decoder:
             raise CodecError("the coded values do not end where they should: the file is damaged, or of another model")
 
 
-def _pushed(ranges: list[tuple[int, int]]) -> bytes:
-    """Return the bytes of a sequence of ranges (beginning, frequency)."""
-    if not ranges:
-        return b""
-    x, words = LOWEST, []
-    for begin, frequency in reversed(ranges):
+def _push(x: int, words: list[int], begins: list[int], frequencies: list[int]) -> int:
+    """Return the state after symbols, told by their ranges from the last one on; add what is written to `words`."""
+    for begin, frequency in zip(begins, frequencies, strict=True):
         if x >= frequency << (40 - PRECISION):
             words.append(x % (1 << WORD))
             x >>= WORD
         quotient, remainder = divmod(x, frequency)
         x = (quotient << PRECISION) + begin + remainder
-    return x.to_bytes(STATE_BYTES, "little") + np.array(words[::-1], dtype="<u2").tobytes()
+    return x
 
 
-def _ranges(values: np.ndarray, which: np.ndarray, tables: Tables) -> list[tuple[int, int]]:
+def _ranges(values: np.ndarray, which: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the range of each symbol begins and its frequency; after an escape those of its bits."""
     values, which = (np.asarray(given, dtype=np.int64) for given in (values, which))
     if values.ndim != 1 or values.shape != which.shape:
         raise ValueError(f"values, which: wanted two rows of one length, got {values.shape} and {which.shape}")
@@ -145,11 +156,14 @@ def _ranges(values: np.ndarray, which: np.ndarray, tables: Tables) -> list[tuple
     outside = (symbols < 0) | (symbols >= escapes)
     places = tables.begins[which] + np.where(outside, escapes, symbols)
     begins = tables.flat[places]
-    ranges = list(zip(begins.tolist(), (tables.flat[places + 1] - begins).tolist(), strict=True))
-    for place in np.flatnonzero(outside)[::-1]:  # from the end, so that earlier places stay where they are
-        beyond = symbols[place] - escapes[place] if symbols[place] >= 0 else symbols[place]
-        ranges[place + 1 : place + 1] = _beyond(int(beyond))
-    return ranges
+    frequencies = tables.flat[places + 1] - begins
+    far = np.flatnonzero(outside)
+    if not len(far):
+        return begins, frequencies
+    beyond = np.where(symbols[far] < 0, symbols[far], symbols[far] - escapes[far])
+    bits = np.array([part for distance in beyond.tolist() for part in _beyond(distance)])
+    after = np.repeat(far + 1, len(bits) // len(far))
+    return np.insert(begins, after, bits[:, 0]), np.insert(frequencies, after, bits[:, 1])
 
 
 def _beyond(beyond: int) -> list[tuple[int, int]]:

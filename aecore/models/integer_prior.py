@@ -60,10 +60,11 @@ class IntegerPrior:
         """
         hidden = features + _at(self.level_hidden, steps)[:, None, None]
         if seen is not None:
-            hidden = hidden + self.second_hidden[:, None, None] + self.layers["context"](seen)
-        mean, index = self.layers["head"](hidden.clamp(0, LIMIT)).chunk(2)
-        index = PER_OUTPUT * (index + _at(self.level_scale, steps)[:, None, None])
-        return mean, torch.floor((index + UNIT // 2) / UNIT).clamp(0, SCALES - 1).long()
+            hidden.add_(self.layers["context"](seen)).add_(self.second_hidden[:, None, None])
+        mean, index = self.layers["head"](hidden.clamp_(0, LIMIT)).chunk(2)
+        # In place: of a large picture each of these has a hundred megabytes.
+        index.add_(_at(self.level_scale, steps)[:, None, None]).mul_(PER_OUTPUT).add_(UNIT // 2)
+        return mean, index.div_(UNIT).floor_().clamp_(0, SCALES - 1).to(torch.uint8)
 
 
 class IntegerConv:
@@ -89,7 +90,7 @@ class IntegerConv:
         total = self.bias.expand(-1, height * breadth).clone()
         for (row, column), weight in zip(self.places, self.weight, strict=True):
             total.addmm_(weight, padded[:, row : row + height, column : column + breadth].reshape(len(values), -1))
-        return torch.floor(total / self.divisor + 0.5).reshape(-1, height, breadth)
+        return total.div_(self.divisor).add_(0.5).floor_().reshape(-1, height, breadth)
 
 
 @torch.no_grad()

@@ -148,8 +148,8 @@ class PictureCodec:
     def _file_of(self, picture: Tensor, steps: int) -> bytes:
         channels, height, width = picture.shape
         content = Container(self.fingerprint, channels, steps / LEVEL_STEPS + 1, height, width, b"")
-        payload = self._payload_of(picture.expand(self.colours, -1, -1)[None], steps)
-        return container.pack(content._replace(payload=payload))
+        symbols, which = self._symbols_of(picture.expand(self.colours, -1, -1)[None], steps)
+        return container.pack(content._replace(payload=encode(symbols, which, self.tables)))
 
     def _picture_of(self, file: bytes) -> Tensor:
         content = container.unpack(file)
@@ -168,18 +168,19 @@ class PictureCodec:
             x_hat = x_hat.mean(0, keepdim=True)
         return (x_hat.clamp(0, 1) * 255).round() / 255
 
-    def _payload_of(self, x: Tensor, steps: int) -> bytes:
+    def _symbols_of(self, x: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is coded of a picture (1, colours, H, W): whole numbers, and of each the number of its table."""
         below, right = (-length % self.stride for length in x.shape[2:])
-        x = F.pad(x, (0, right, 0, below), mode="replicate")
+        x = F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
         y = in_bands(self.analysis, x, (self.stride, 1)) * self._factors(self.log_gain, steps)
         z = self.hyper_analysis(filled_up(y))[0].round().clamp(-FARTHEST_HYPER, FARTHEST_HYPER)
-        values, which = [z.flatten()], [self._hyper_which(z.shape, steps)]
+        values, which = [z.flatten().int()], [self._hyper_which(z.shape, steps).int()]
         halves, y = _Halves(self.prior, z, y.shape[2:], steps), y[0].double() * UNIT
         for half in halves:
-            symbols = ((y - half.mean)[half.coded] / UNIT).round().clamp(-FARTHEST, FARTHEST)
-            values, which = [*values, symbols], [*which, half.which]
+            symbols = ((y[half.coded] - half.mean[half.coded]) / UNIT).round().clamp(-FARTHEST, FARTHEST)
+            values, which = [*values, symbols.int()], [*which, half.which]
             halves.fill(half, symbols)
-        return encode(torch.cat(values).numpy(), torch.cat(which).numpy(), self.tables)
+        return torch.cat(values).numpy(), torch.cat(which).numpy()
 
     def _code_of(self, payload: bytes, grid: tuple[int, int], steps: int) -> Tensor:
         decoder = Decoder(payload, self.tables)
@@ -238,13 +239,13 @@ class _Halves:
         for places, seen in ((self.first, None), (~self.first, self.code)):
             mean, index = self.prior.distributions(self.features, self.steps, seen)
             coded = (index > 0) & places
-            yield _Half(places, mean, coded, index[coded])
+            yield _Half(places, mean, coded, index[coded].int())
 
     def fill(self, half: _Half, symbols: Tensor) -> None:
         """Take the values of a half, those that are coded, as differences from their means."""
         found = torch.zeros_like(self.code)
         found[half.coded] = symbols.double()
-        self.code += (found * UNIT + half.mean) * half.places
+        self.code += found.mul_(UNIT).add_(half.mean).mul_(half.places)
 
 
 def ladder() -> list[Table]:

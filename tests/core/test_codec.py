@@ -177,6 +177,17 @@ class TestCoder:
         values, which = np.array([0, sign * (logistic_table(1.0).last + beyond), -1, 5]), np.array([2, 2, 2, 2])
         assert decoded(encode(values, which, tables), which, tables).tolist() == values.tolist()
 
+    def test_several_values_beyond_their_tables_come_back_in_their_order(self, tables):
+        values, which = np.array([500, 3, -700, 20, -21, 2, 900]), np.array([2, 3, 1, 2, 2, 2, 4])
+        assert decoded(encode(values, which, tables), which, tables).tolist() == values.tolist()
+
+    def test_long_messages_are_one_message(self, tables, rng):
+        # Longer than the blocks in which they are made into Python's numbers, with an escape beside the border.
+        values = rng.integers(-3, 4, 140_001)
+        values[65_535:65_537] = 400
+        which = np.full(len(values), 2)
+        assert np.array_equal(decoded(encode(values, which, tables), which, tables), values)
+
     def test_an_escape_costs_its_length_twice_at_most(self):
         # The escape's own two bits, four for the length, one for the side, and 9 for 512 … 1023 without their first 1.
         long = encode(np.array([*[1] * 100, 600]), np.zeros(101), Tables([HALVES]))

@@ -276,13 +276,13 @@ class TestIntegers:
             found_mean, found_index = whole.distributions(features, 32, known)
             # Weights have 7 bits, and a value depends on some dozens of them; a rung is a tenth of a scale.
             assert (found_mean / UNIT - mean[0])[where].abs().max() < 0.3
-            assert (found_index - index[0].clamp(0, SCALES - 1))[where].abs().max() < 2.5
+            assert (found_index.float() - index[0].clamp(0, SCALES - 1))[where].abs().max() < 2.5
 
     def test_give_whole_numbers(self, arrays):
         whole = IntegerPrior(arrays)
         mean, index = whole.distributions(whole.features(torch.ones(CHANNELS // 4, 1, 2), (3, 5)), 17)
         assert torch.equal(mean, mean.round())
-        assert (index.dtype, index.min() >= 0, index.max() < SCALES) == (torch.int64, True, True)
+        assert (index.dtype, index.min() >= 0, index.max() < SCALES) == (torch.uint8, True, True)
 
     def test_between_two_qualities_round_in_whole_numbers(self, arrays):
         arrays["level_scale"][:] = torch.tensor([[0], [UNIT]], dtype=torch.int32)
