@@ -21,6 +21,10 @@ TAIL = 1e-6  # share of a distribution without exponential tail, which stands fo
 class HyperPrior(nn.Module):
     """The entropy model: what probability each value of a code has, given the hyper-latents and its neighbours.
 
+    Hyper-latents, which are coded first, give each value a mean and a scale (Minnen et al. 2018). One half of the code,
+    every other place as on a checkerboard, has nothing else; the other half has its decoded neighbours besides (He et
+    al. 2021). Distributions are logistic; those of the hyper-latents themselves are mixtures that stay the same.
+
     Args:
         channels: of the code.
         width: channels of the layers.

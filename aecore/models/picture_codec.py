@@ -161,6 +161,8 @@ class PictureCodec:
         steps = round((content.quality - 1) * LEVEL_STEPS)
         if not 0 <= steps <= (self.levels - 1) * LEVEL_STEPS:
             raise CodecError(f"it says that its quality is {content.quality:g}, where the model has 1 to {self.levels}")
+        if content.channels not in (1, self.colours):
+            raise CodecError(f"it says that it has {content.channels} channels, where the model has {self.colours}")
         grid = tuple(-(-length // self.stride) for length in (content.height, content.width))
         y = self._code_of(content.payload, grid, steps)
         x_hat = in_bands(self.synthesis, y, (1, self.stride))[0, :, : content.height, : content.width]

@@ -445,6 +445,12 @@ class TestDamagedFiles:
         with pytest.raises(CodecError, match="quality is .*, where the model has 1 to 2"):
             codec.decompress([container.pack(empty(codec)._replace(quality=quality))])
 
+    def test_colours_that_the_model_has_not_are_refused(self):
+        torch.manual_seed(0)
+        codec = CompressiveAutoencoder((1, 8, 8), 4, 4, (2, 2)).codec()
+        with pytest.raises(CodecError, match="3 channels, where the model has 1"):
+            codec.decompress([container.pack(empty(codec))])
+
 
 def empty(codec):
     """What a file of 24×24 pixels holds, without its coded values."""
