@@ -14,7 +14,7 @@ from aecore.data import Splits
 from aecore.models import CompressiveAutoencoder, PictureCodec, blocks_of, init_weights, nested_components
 from aecore.models import picture_codec as picture_codec_module
 from aecore.models.compressive import step_of
-from aecore.models.hyperprior import SCALES, HyperPrior, checkerboard, filled_up, logistic_mass
+from aecore.models.hyperprior import SCALE_STEP, SCALES, SMALLEST, HyperPrior, checkerboard, filled_up, logistic_mass
 from aecore.models.integer_prior import LIMIT, UNIT, IntegerConv, IntegerPrior, integers_of
 from aecore.models.transform import Block, in_bands
 from aecore.objectives import RateDistortion, VariableRate
@@ -209,6 +209,16 @@ class TestEntropyModel:
         with pytest.raises(ValueError, match="quality: wanted a number from 1 to 2, got"):
             model.entropy_model(torch.zeros(1, CHANNELS, 4, 6), quality)
 
+    def test_each_half_has_means_and_scales_of_its_own(self, model, monkeypatch):
+        # First mean 0 and rung 10, then mean 1 and rung 30: a code of zeros is at the one mean and 1 off the other.
+        answers = iter([(torch.zeros(1), 10.0), (torch.ones(1), 30.0)])
+        monkeypatch.setattr(HyperPrior, "_distributions", lambda prior, hidden, shift: _spread(next(answers), shift))
+        y_hat, likelihoods = model.prior(torch.zeros(1, CHANNELS, 2, 2), torch.zeros(1))
+        scales = [SMALLEST * math.exp(SCALE_STEP * rung) for rung in (10, 30)]
+        wanted = [logistic_mass(torch.tensor(float(off)), torch.tensor(scales[off])).item() for off in (0, 1)]
+        assert likelihoods[0, :4].tolist() == pytest.approx([wanted[0], wanted[1], wanted[1], wanted[0]], rel=1e-5)
+        assert y_hat.count_nonzero() == 0
+
     def test_checkerboard_by_hand(self):
         assert checkerboard(2, 3).tolist() == [[True, False, True], [False, True, False]]
 
@@ -228,6 +238,11 @@ class TestEntropyModel:
         row, column = changed
         around = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
         assert sorted(map(tuple, different.nonzero().tolist())) == sorted(around[:moved])
+
+
+def _spread(answer, shift):
+    """A mean and a rung for every value of a code of 2×2 places."""
+    return tuple(torch.as_tensor(part).expand(1, CHANNELS, 2, 2) for part in answer)
 
 
 class TestIntegers:
