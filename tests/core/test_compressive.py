@@ -20,6 +20,7 @@ from aecore.models.hyperprior import (
     SMALLEST,
     HyperPrior,
     _noisy,
+    between,
     checkerboard,
     filled_up,
     logistic_mass,
@@ -227,6 +228,9 @@ class TestEntropyModel:
         monkeypatch.setattr(HyperPrior, "forward", lambda prior, y, position: (y, y))
         assert model.entropy_model(torch.ones(1, CHANNELS, 1, 1), 1.5)[0].flatten()[0].item() == pytest.approx(4)
 
+    def test_between_two_of_three_the_third_does_not_count(self):
+        assert between(torch.tensor([[1.0], [3.0], [100.0]]), torch.tensor([0.5, 1.0])).tolist() == [[2], [3]]
+
     def test_each_image_may_have_its_own_quality(self, model, photos):
         y = model.encode(photos[:2])
         both = model.entropy_model(y, torch.tensor([1.0, 2.0]))
@@ -402,6 +406,12 @@ class TestFiles:
     def test_pixels_have_the_shades_of_a_png(self, codec):
         shades = codec.decompress(codec.compress(picture(9, 9), 1)) * 255
         assert torch.equal(shades, shades.round())
+
+    @pytest.mark.parametrize(("steps", "level"), [(0, 0), (31, 0), (32, 1), (64, 1)])
+    def test_hyper_latents_have_the_tables_of_the_nearest_quality(self, codec, steps, level):
+        hyper = CHANNELS // 4
+        wanted = [SCALES + level * hyper + channel for channel in range(hyper) for _ in range(2)]
+        assert codec._hyper_which((hyper, 1, 2), steps).tolist() == wanted
 
     def test_values_on_the_lowest_rung_are_not_coded(self, model):
         model.prior.level_scale.data -= 1000

@@ -391,6 +391,15 @@ class TestVariableRate:
         found = of(VariableRate(), self.Codec())
         assert found["loss"] == pytest.approx(0.02 * 65025 * MSE + 7 / 4, rel=1e-6)  # float32
 
+    def test_between_two_of_three_prices_the_third_does_not_count(self, monkeypatch):
+        # A draw of .3 is a quarter of the way from the first to the last, where a fifth of the draws is at the ends.
+        monkeypatch.setattr(torch, "rand", lambda count, device: torch.full((count,), 0.3))
+        monkeypatch.setattr(self.Codec, "lmbdas", (0.01, 0.04, 2.56))
+        found = of(VariableRate(ends=0.2), self.Codec())
+        # √(.01 · .04) is the price, and (.01 · .04 · 2.56)^⅓ the mean of all three.
+        wanted = math.sqrt(0.001024 ** (1 / 3) / 0.02) * (0.02 * 65025 * MSE + 7 / 4)
+        assert found["loss"] == pytest.approx(wanted, rel=1e-5)  # float32
+
     @pytest.mark.parametrize("ends", [-0.1, 1.1, math.nan, "all"])
     def test_a_share_that_is_none_is_refused(self, ends):
         with pytest.raises(ValueError, match="ends: wanted a"):
