@@ -44,10 +44,8 @@ def encode(name: str, pixels: np.ndarray, quality: float) -> bytes:
         raise ValueError(f"name: Pillow was built without {kind} here")
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ValueError(f"pixels: wanted uint8 of shape (H, W, 3) or (H, W), got {pixels.dtype} of {pixels.shape}")
-    settings, out = options(quality), io.BytesIO()
-    if pixels.ndim == 2:
-        settings.pop("mct", None)
-    Image.fromarray(pixels).save(out, kind, **settings)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, **options(quality))
     return out.getvalue()
 
 
