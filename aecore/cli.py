@@ -1,4 +1,4 @@
-"""The command `aecore`: what is here, fetch data, train, publish a chapter, make its editions, set and grade work."""
+"""The command `aecore`: what is here, fetch data, train, publish, set and grade work, compress pictures."""
 
 from __future__ import annotations
 
@@ -158,6 +158,21 @@ def _extra_course() -> Iterator[None]:
         raise ValueError(f"{error}; the extra 'course' brings it: python -m pip install -e '.[course]'") from error
 
 
+def compress(options: argparse.Namespace) -> None:
+    """Write a picture (PNG or JPEG) as an .aec file."""
+    from . import compression
+
+    codec = compression.load_codec(options.weights)
+    print(compression.compress(options.picture, options.out, options.quality, codec))
+
+
+def decompress(options: argparse.Namespace) -> None:
+    """Write the picture of an .aec file as a PNG."""
+    from . import compression
+
+    print(compression.decompress(options.file, options.out, compression.load_codec(options.weights)))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aecore", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -179,6 +194,13 @@ def _parser() -> argparse.ArgumentParser:
     copies.add_argument("out", help="the folder to write into, one below it for each edition")
     copies.add_argument("--chapters", default="chapters", help="the folder of the notebooks")
     _add_course(add(course))
+    to_file, to_picture = add(compress), add(decompress)
+    to_file.add_argument("picture", help="a PNG or JPEG file")
+    to_file.add_argument("--quality", type=float, default=2, help="1 to 4, also between two of them: 2.5 (default: 2)")
+    to_picture.add_argument("file", help="an .aec file")
+    for command, what in ((to_file, "the .aec file"), (to_picture, "the PNG file")):
+        command.add_argument("-o", "--out", required=True, help=f"{what} to write")
+        command.add_argument("--weights", help="the weights of another codec than the published one")
     return parser
 
 

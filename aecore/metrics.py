@@ -108,6 +108,90 @@ def checkerboard(x: Tensor, x_hat: Tensor) -> Tensor:
     return (share * (height * width / 3)).float()
 
 
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
+
+
+def ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return each image's multi-scale structural similarity, from 0 to 1 (Wang et al. 2003).
+
+    The images are halved four times by the mean of 2×2 pixels. Contrast and structure are compared at all five scales,
+    brightness at the last alone; the results, with the exponents 0.0448, 0.2856, 0.3001, 0.2363 and 0.1333, are
+    multiplied. Window, constants and channels as for `ssim`. Where contrast and structure are opposed, the result is 0.
+
+    Raises:
+        ValueError: the images are smaller than 176×176, where the window does not fit the last scale.
+    """
+    check_pair(x, x_hat)
+    least = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+    if min(x.shape[2:]) < least:
+        raise ValueError(f"x: MS-SSIM needs images of at least {least}×{least} pixels, got {x.shape[2]}×{x.shape[3]}")
+    x, x_hat = x.float(), x_hat.float()
+    found = torch.ones(len(x), device=x.device)
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS, 1):
+        brightness, structure = _compared(x, x_hat)
+        value = structure if scale < len(MS_SSIM_WEIGHTS) else brightness * structure
+        found = found * value.flatten(1).mean(1).clamp(min=0) ** weight
+        x, x_hat = F.avg_pool2d(x, 2), F.avg_pool2d(x_hat, 2)
+    return found
+
+
+def _compared(x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how alike two batches are at every place: in brightness, and in contrast and structure."""
+    mean, mean_hat, square, square_hat, product = _windowed(
+        torch.stack([x, x_hat, x.square(), x_hat.square(), x * x_hat])
+    )
+    variances = square - mean.square() + square_hat - mean_hat.square()
+    covariance = product - mean * mean_hat
+    c1, c2 = 0.01**2, 0.03**2
+    brightness = (2 * mean * mean_hat + c1) / (mean.square() + mean_hat.square() + c1)
+    return brightness, (2 * covariance + c2) / (variances + c2)
+
+
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def bd_rate(reference: Curve, other: Curve) -> float:
+    """Return how many per cent more bits a codec takes than a reference, at equal quality: −50 for half of them.
+
+    Bjøntegaard's delta rate: the mean difference of the logarithms of the rates over the qualities that both curves
+    have, with curves drawn through the points by piecewise cubics that rise where the points do (PCHIP).
+
+    Args:
+        reference: rates (bits per pixel, or bytes) and qualities (PSNR in dB, or another measure that rises) of the
+            codec to compare with, at several settings.
+        other: the same of the other codec.
+
+    Raises:
+        ValueError: fewer than two points, a rate that is not positive, a quality that does not rise with the rate, or
+            curves that share no range of quality.
+    """
+    from scipy.interpolate import PchipInterpolator  # comes with scikit-learn; its import takes a while
+
+    curves = [_checked_curve(name, curve) for name, curve in (("reference", reference), ("other", other))]
+    low, high = max(quality[0] for _, quality in curves), min(quality[-1] for _, quality in curves)
+    if low >= high:
+        ranges = " and ".join(f"{quality[0]:.4g} to {quality[-1]:.4g}" for _, quality in curves)
+        raise ValueError(f"reference, other: wanted curves with qualities in common, got {ranges}")
+    of_reference, of_other = (PchipInterpolator(quality, np.log(rate)).integrate(low, high) for rate, quality in curves)
+    return 100 * math.expm1((of_other - of_reference) / (high - low))
+
+
+def _checked_curve(name: str, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    rate, quality = (np.asarray(values, dtype=np.float64) for values in curve)
+    if rate.ndim != 1 or rate.shape != quality.shape or len(rate) < 2:
+        raise ValueError(
+            f"{name}: wanted as many rates as qualities, two or more, got {rate.shape} and {quality.shape}"
+        )
+    order = np.argsort(rate)
+    rate, quality = rate[order], quality[order]
+    if not rate[0] > 0 or not (np.diff(rate) > 0).all() or not (np.diff(quality) > 0).all():
+        raise ValueError(
+            f"{name}: wanted positive rates, each once, and qualities that rise with them, got {rate.tolist()} and "
+            f"{quality.tolist()}"
+        )
+    return rate, quality
+
+
 def check_pair(x: Tensor, x_hat: Tensor) -> None:
     """Raise an error where two batches cannot be compared: shapes, types or scales that do not fit.
 

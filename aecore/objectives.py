@@ -252,6 +252,62 @@ class RateDistortion(Objective):
             return {"loss": self.lmbda * 255**2 * mse + bpp, "mse": mse, "bpp": bpp}
 
 
+class VariableRate(Objective):
+    """`RateDistortion` for a model with several qualities: each image of a batch gets one at random.
+
+    For an image it is λ · 255² · MSE + bits per pixel, with the λ of its quality (between two of them on a line through
+    log λ), times √(λ₀/λ), where λ₀ is the geometric mean of the model’s: else the highest rates would outweigh all.
+    In evaluation each image has each whole quality in turn.
+
+    Args:
+        ends: share of the images that get the lowest or the highest quality exactly; the others lie between.
+
+    Raises:
+        ValueError: it is no share from 0 to 1.
+    """
+
+    def __init__(self, ends: float = 0.2) -> None:
+        super().__init__()
+        self.ends = _weight("ends", ends)
+        if self.ends > 1:
+            raise ValueError(f"ends: wanted a share from 0 to 1, got {ends!r}")
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return {"loss", "mse", "bpp"}.
+
+        `model.entropy_model(y, quality)` gives (y_hat, likelihoods) as for `RateDistortion`, and `model.lmbdas` are the
+        λ of the qualities 1, 2, …
+        """
+        _check_methods(model, self, "encode", "entropy_model", "decode")
+        if not hasattr(model, "lmbdas"):
+            raise TypeError(f"model: VariableRate needs a model with lmbdas; {type(model).__name__} has none")
+        prices = torch.tensor(model.lmbdas, device=batch.x.device).log()
+        if model.training:
+            return self._at(model, batch.x, self._drawn(batch.x, len(prices)), prices)
+        each = [self._at(model, batch.x, batch.x.new_full(batch.x.shape[:1], n), prices) for n in range(len(prices))]
+        return {name: torch.stack([found[name] for found in each]).mean() for name in each[0]}
+
+    def _drawn(self, x: Tensor, levels: int) -> Tensor:
+        """Return a quality for each image, from 0 to levels − 1."""
+        share = torch.rand(x.shape[0], device=x.device)
+        return ((share - 0.5) / max(1 - self.ends, 1e-6) + 0.5).clamp(0, 1) * (levels - 1)
+
+    @staticmethod
+    def _at(model: nn.Module, x: Tensor, position: Tensor, prices: Tensor) -> dict[str, Tensor]:
+        """Return the values for images (n, C, H, W) at qualities (n,), which begin with 0; `prices` are log λ."""
+        y = model.encode(x)
+        with full_precision(x.device):
+            y_hat, likelihoods = model.entropy_model(y.float(), position + 1)
+        x_hat = model.decode(y_hat)
+        with full_precision(x.device):
+            levels = torch.arange(len(prices), device=x.device)
+            price = (1 - (position[:, None] - levels).abs()).clamp(min=0) @ prices
+            mse = (_like(x_hat, x) - x).square().flatten(1).mean(1)
+            bpp = -likelihoods.log2().flatten(1).sum(1) / (x.shape[2] * x.shape[3])
+            loss = ((prices.mean() - price) / 2).exp() * (price.exp() * 255**2 * mse + bpp)
+            return {"loss": loss.mean(), "mse": mse.mean(), "bpp": bpp.mean()}
+
+
 class Distillation(Objective):
     """Reconstruct, and give the code that a frozen teacher gives to the same picture, maybe at another size.
 

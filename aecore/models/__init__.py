@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..suggest import did_you_mean
 from .autoencoder import Autoencoder, check_image_shape, init_weights
 from .classifier import ResidualClassifier
+from .compressive import CompressiveAutoencoder
 from .convolutional import ConvAutoencoder, StridedConvAutoencoder, channels_for, quarter_grid
 from .decoders import UPSAMPLERS, UpsamplingAutoencoder
 from .dense import DenseAutoencoder
@@ -12,9 +13,11 @@ from .frozen import Frozen, freeze, unfreeze
 from .fully_convolutional import FullyConvAutoencoder, blocks_of
 from .joint import JointAutoencoder
 from .linear import LinearAutoencoder
+from .picture_codec import PictureCodec
 from .principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
 from .sources import resnet18_body, s0_autoencoder, s0_halves_for_16, with_s0_decoder
 from .summary import Summary, count_parameters, summary
+from .transform import nested_components
 from .variational import VariationalAutoencoder, active_units
 
 MODELS: dict[str, type[Autoencoder]] = {
@@ -66,6 +69,7 @@ __all__ = [
     "MODELS",
     "UPSAMPLERS",
     "Autoencoder",
+    "CompressiveAutoencoder",
     "ConvAutoencoder",
     "DenseAutoencoder",
     "Frozen",
@@ -74,6 +78,7 @@ __all__ = [
     "LinearAutoencoder",
     "PCAStartAutoencoder",
     "PCAStartConvAutoencoder",
+    "PictureCodec",
     "ResidualClassifier",
     "StridedConvAutoencoder",
     "Summary",
@@ -86,6 +91,7 @@ __all__ = [
     "freeze",
     "get",
     "init_weights",
+    "nested_components",
     "principal_components",
     "resnet18_body",
     "s0_autoencoder",

@@ -119,6 +119,106 @@ def test_ssim_of_photographs_is_that_of_scikit_image():
     assert metrics.ssim(x, x_hat).tolist() == pytest.approx(each(ssim_of_scikit_image, (x, x_hat)), abs=5e-6)
 
 
+@pytest.fixture
+def large_pair():
+    """Two images of 200×190, of other sizes at every scale, and copies with noise and with less contrast."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.interpolate(torch.rand(2, 3, 50, 48, generator=generator), size=(200, 190), mode="bilinear")
+    noisy = x[:1] + 0.1 * torch.randn(x[:1].shape, generator=generator)
+    return x, torch.cat([noisy, 0.5 + 0.3 * (x[1:] - 0.5)]).clamp(0, 1)
+
+
+def test_ms_ssim_is_made_of_the_parts_that_torchmetrics_gives(large_pair):
+    x, x_hat = large_pair
+    wanted = torch.ones(2)
+    for weight in (0.0448, 0.2856, 0.3001, 0.2363):
+        _, structure = reference.structural_similarity_index_measure(
+            x_hat, x, data_range=1.0, reduction="none", return_contrast_sensitivity=True
+        )
+        wanted *= structure**weight
+        x, x_hat = torch.nn.functional.avg_pool2d(x, 2), torch.nn.functional.avg_pool2d(x_hat, 2)
+    wanted *= torch.tensor(ssim_of_torchmetrics(x, x_hat)) ** 0.1333
+    assert metrics.ms_ssim(*large_pair).tolist() == pytest.approx(wanted.tolist(), abs=5e-5)  # its window, see above
+
+
+def test_ms_ssim_is_about_that_of_torchmetrics(large_pair):
+    x, x_hat = large_pair
+    wanted = reference.multiscale_structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none")
+    found = metrics.ms_ssim(*large_pair).tolist()
+    assert found == pytest.approx(wanted.tolist(), abs=0.01)  # at the last scale it takes in the border
+    assert found[0] != pytest.approx(found[1], abs=0.05)
+
+
+def test_ms_ssim_of_equal_images_is_one(large_pair):
+    assert metrics.ms_ssim(large_pair[0], large_pair[0]).tolist() == pytest.approx([1, 1], abs=1e-6)  # float32
+
+
+def test_ms_ssim_of_two_even_pictures_by_hand():
+    """Only brightness differs, which counts at the last scale: the SSIM of the even pictures below, to .1333."""
+    found = metrics.ms_ssim(torch.full((1, 1, 176, 176), 0.25), torch.full((1, 1, 176, 176), 0.5)).item()
+    assert found == pytest.approx(((2 * 0.125 + 1e-4) / (0.0625 + 0.25 + 1e-4)) ** 0.1333, abs=1e-5)  # float32
+
+
+def test_ms_ssim_of_a_negative_is_zero():
+    x = torch.rand(1, 1, 176, 176, generator=torch.Generator().manual_seed(0))
+    assert metrics.ms_ssim(x, 1 - x).item() == 0
+
+
+def test_ms_ssim_of_images_that_are_too_small_is_refused():
+    with pytest.raises(ValueError, match="x: MS-SSIM needs images of at least 176×176 pixels, got 176×175"):
+        metrics.ms_ssim(torch.zeros(1, 1, 176, 175), torch.zeros(1, 1, 176, 175))
+
+
+RATES, QUALITIES = [0.1, 0.25, 0.5, 1.0], [27.0, 30.0, 33.0, 36.5]
+
+
+class TestBDRate:
+    @pytest.mark.parametrize(("factor", "wanted"), [(0.5, -50), (1, 0), (2, 100)])
+    def test_of_a_multiple_of_all_rates_is_that_multiple(self, factor, wanted):
+        other = ([factor * rate for rate in RATES], QUALITIES)
+        assert metrics.bd_rate((RATES, QUALITIES), other) == pytest.approx(wanted, abs=1e-9)
+
+    def test_by_hand_where_the_saving_grows(self):
+        # log₂ of the rates: 0, 1, 2 against 0, 0.5, 1 at the same qualities, straight lines; the mean difference is −½.
+        found = metrics.bd_rate(([1, 2, 4], [30, 31, 32]), ([1, math.sqrt(2), 2], [30, 31, 32]))
+        assert found == pytest.approx(100 * (2**-0.5 - 1), abs=1e-9)
+
+    def test_counts_the_qualities_that_both_have(self):
+        # Twice the rate from 31 to 32 dB, which is all that the other curve has.
+        assert metrics.bd_rate(([1, 2, 4], [30, 31, 32]), ([4, 8], [31, 32])) == pytest.approx(100, abs=1e-9)
+
+    def test_is_about_that_of_the_cubics_through_four_points(self):
+        # As Bjøntegaard drew them; between smooth points both ways of drawing differ little.
+        rates, qualities = [0.08, 0.2, 0.42, 0.9], [27.3, 30.1, 33.2, 36.9]
+        low, high = 27.3, 36.5
+        areas = []
+        for rate, quality in ((RATES, QUALITIES), (rates, qualities)):
+            integral = np.polyint(np.polyfit(quality, np.log(rate), 3))
+            areas.append(np.polyval(integral, high) - np.polyval(integral, low))
+        wanted = 100 * (math.exp((areas[1] - areas[0]) / (high - low)) - 1)
+        assert metrics.bd_rate((RATES, QUALITIES), (rates, qualities)) == pytest.approx(wanted, abs=0.3)
+
+    def test_does_not_ask_for_an_order(self):
+        mixed = ([RATES[i] for i in (2, 0, 3, 1)], [QUALITIES[i] for i in (2, 0, 3, 1)])
+        assert metrics.bd_rate((RATES, QUALITIES), mixed) == 0
+
+    @pytest.mark.parametrize(
+        ("other", "said"),
+        [
+            (([1], [30]), "other: wanted as many rates as qualities, two or more"),
+            (([1, 2], [30]), "other: wanted as many"),
+            (([0, 2], [30, 31]), "other: wanted positive rates"),
+            (([1, 1], [30, 31]), "other: wanted positive rates, each once"),
+            (([1, 2], [31, 30]), "qualities that rise with them"),
+            (([1, 2], [30, math.nan]), "qualities that rise with them"),
+            (([1, 2], [40, 41]), "wanted curves with qualities in common, got 27 to 36.5 and 40 to 41"),
+        ],
+    )
+    def test_of_curves_that_are_none_is_refused(self, other, said):
+        with pytest.raises(ValueError, match=said):
+            metrics.bd_rate((RATES, QUALITIES), other)
+
+
 def test_ssim_of_two_even_pictures_by_hand():
     """Without variance only the first factor is left: (2ab + C1) / (a² + b² + C1), C1 = 0.0001."""
     found = metrics.ssim(torch.full((1, 1, 11, 11), 0.25), torch.full((1, 1, 11, 11), 0.5)).item()

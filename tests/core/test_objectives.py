@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import aecore as ae
 from aecore.data import Images, Splits
-from aecore.models import Frozen, LinearAutoencoder, ResidualClassifier
+from aecore.models import CompressiveAutoencoder, Frozen, LinearAutoencoder, ResidualClassifier
 from aecore.objectives import (
     ELBO,
     Batch,
@@ -23,6 +23,7 @@ from aecore.objectives import (
     Objective,
     RateDistortion,
     Reconstruction,
+    VariableRate,
     resized,
 )
 from aecore.training import Plan
@@ -345,6 +346,71 @@ class TestRateDistortion:
             of(RateDistortion(1), LinearAutoencoder((1, 2, 2), 2))
 
 
+class TestVariableRate:
+    class Codec(nn.Module):
+        """Knows two qualities; decodes to `X_HAT`, and has 1, 2, 3 and 1 bits for every image."""
+
+        lmbdas = (0.01, 0.04)
+
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def encode(self, x):
+            return x
+
+        def entropy_model(self, y, quality):
+            self.seen += quality.tolist()
+            return y, torch.tensor([[1 / 2, 1 / 4, 1 / 8, 1 / 2]]).repeat(len(y), 1)
+
+        def decode(self, y_hat):
+            return X_HAT.repeat(len(y_hat), 1, 1, 1)
+
+    def test_by_hand(self):
+        # 0.02 is the geometric mean of the prices.
+        found = of(VariableRate(), self.Codec().eval())
+        each = [math.sqrt(0.02 / lmbda) * (lmbda * 65025 * MSE + 7 / 4) for lmbda in (0.01, 0.04)]
+        assert found == pytest.approx({"loss": sum(each) / 2, "mse": MSE, "bpp": 7 / 4}, rel=1e-6)  # float32
+
+    def test_in_evaluation_every_image_has_every_quality(self):
+        model = self.Codec().eval()
+        of(VariableRate(), model, X.repeat(3, 1, 1, 1))
+        assert model.seen == [1, 1, 1, 2, 2, 2]
+
+    def test_in_training_every_image_has_one_of_its_own(self):
+        torch.manual_seed(0)
+        model = self.Codec()
+        of(VariableRate(ends=0.3), model, X.repeat(1000, 1, 1, 1))
+        ends = sum(quality in (1, 2) for quality in model.seen)
+        assert (len(model.seen), min(model.seen), max(model.seen)) == (1000, 1, 2)
+        assert 240 < ends < 360  # four standard deviations of a share of .3
+        assert sum(model.seen) / 1000 == pytest.approx(1.5, abs=0.05)
+
+    def test_a_price_between_two_is_their_geometric_mean(self, monkeypatch):
+        monkeypatch.setattr(torch, "rand", lambda count, device: torch.full((count,), 0.5))
+        found = of(VariableRate(), self.Codec())
+        assert found["loss"] == pytest.approx(0.02 * 65025 * MSE + 7 / 4, rel=1e-6)  # float32
+
+    def test_between_two_of_three_prices_the_third_does_not_count(self, monkeypatch):
+        # A draw of .3 is a quarter of the way from the first to the last, where a fifth of the draws is at the ends.
+        monkeypatch.setattr(torch, "rand", lambda count, device: torch.full((count,), 0.3))
+        monkeypatch.setattr(self.Codec, "lmbdas", (0.01, 0.04, 2.56))
+        found = of(VariableRate(ends=0.2), self.Codec())
+        # √(.01 · .04) is the price, and (.01 · .04 · 2.56)^⅓ the mean of all three.
+        wanted = math.sqrt(0.001024 ** (1 / 3) / 0.02) * (0.02 * 65025 * MSE + 7 / 4)
+        assert found["loss"] == pytest.approx(wanted, rel=1e-5)  # float32
+
+    @pytest.mark.parametrize("ends", [-0.1, 1.1, math.nan, "all"])
+    def test_a_share_that_is_none_is_refused(self, ends):
+        with pytest.raises(ValueError, match="ends: wanted a"):
+            VariableRate(ends)
+
+    def test_a_model_of_one_rate_is_refused(self):
+        model = TestRateDistortion.Codec(1 / 2)
+        with pytest.raises(TypeError, match="model: VariableRate needs a model with lmbdas; Codec has none"):
+            of(VariableRate(), model)
+
+
 class TestDistillation:
     def test_by_hand(self):
         # The model's code is the first pixels, the teacher's the means: two of four values are .5 apart. Drawn at 4×4
@@ -526,6 +592,10 @@ def linear(size=8):
     return LinearAutoencoder((1, size, size), 4)
 
 
+def compressive():
+    return CompressiveAutoencoder((1, 8, 8), 4, 4, (2, 2))
+
+
 def classifier():
     return ResidualClassifier((1, 8, 8), 3, width=2)
 
@@ -536,6 +606,7 @@ CASES = {
     "FeatureLoss": (lambda: FeatureLoss(drawn(classifier()), 0.1), linear),
     "ELBO": (lambda: ELBO(0.1, warm_up=0.5), Variational),
     "RateDistortion": (lambda: RateDistortion(0.01), Compressive),
+    "VariableRate": (lambda: VariableRate(), compressive),
     "Distillation": (lambda: Distillation(Frozen(linear(4)), 0.1, teacher_size=4), linear),
     "CodeMatching": (lambda: CodeMatching(Frozen(linear()), Frozen(linear(4)), target_size=4), lambda: nn.Linear(4, 4)),
     "JointResolutions": (lambda: JointResolutions((4, 8)), Sized),
@@ -546,6 +617,7 @@ NAMES = {
     "FeatureLoss": ["loss", "pixels", "features"],
     "ELBO": ["loss", "mse", "kl"],
     "RateDistortion": ["loss", "mse", "bpp"],
+    "VariableRate": ["loss", "mse", "bpp"],
     "Distillation": ["loss", "mse", "code"],
     "CodeMatching": ["loss"],
     "JointResolutions": ["loss", "mse_4", "mse_8"],
