@@ -171,7 +171,7 @@ class TestPublishedRuns:
         # run; judges are no autoencoders, and chapters 6 and 8 have objectives of their own.
         other = {
             "format": (),
-            "loss": ("05-judge", "06-s0-", "06-fully-both", "08-feature", "-classifier-", "-feature-0.0"),
+            "loss": ("-judge-", "06-s0-", "06-fully-both", "08-feature", "-classifier-", "-feature-0.0"),
             "start": ("03-ties-cut", "-then-", "07-resnet18-frozen", "-tuned-", "-second-", "-progressive-",
                       "-feature-0.0"),
         }[part]
