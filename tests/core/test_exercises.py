@@ -309,3 +309,17 @@ def test_one_row_of_s0_stands_twice():
 
 def test_the_ideal_length_of_a_message_by_hand():  # 3 bits for a symbol of probability 1/8, 1 for one of 1/2
     assert right("07-4")(torch.tensor([0, 3]), torch.tensor([1.0, 1.0, 2.0, 4.0])) == pytest.approx(4)
+
+
+def test_the_answers_of_chapter_9_by_hand():  # a matrix and an offset: 257 unknowns for each of the 256 outputs
+    assert [BANK[number].answer for number in ("09-1", "09-4")] == [256 + 1, 3072]
+
+
+def test_a_mixed_code_is_unmixed_by_the_first_weight():  # the mixing swaps two channels and doubles the first
+    weight, mix = torch.tensor([[3.0, 5.0]]), torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    assert right("09-2")(weight, mix).tolist() == [[2.5, 3.0]]
+
+
+def test_the_best_rotation_of_codes_that_were_turned_is_that_turn():
+    a, turn = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-2.0, -1.0]]), torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    torch.testing.assert_close(right("09-3")(a, a @ turn), turn)

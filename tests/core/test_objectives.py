@@ -425,7 +425,7 @@ class TestDecoderTransfer:
         assert of(DecoderTransfer(Frozen(Quarters(first=True)), size=2), model, LARGE) == {"loss": 0.125}
 
     def test_a_model_without_a_decoder_is_refused(self):
-        with pytest.raises(TypeError, match=r"model: DecoderTransfer needs a model with decode; Identity has no decode"):
+        with pytest.raises(TypeError, match=r"DecoderTransfer needs a model with decode; Identity has no decode"):
             of(DecoderTransfer(Frozen(Quarters())), nn.Identity(), LARGE)
 
     def test_images_of_another_size_are_refused(self):
