@@ -436,6 +436,12 @@ class TestDecoderTransfer:
         with pytest.raises(TypeError, match=r"source: wanted Frozen\(run\)"):
             DecoderTransfer(Quarters())
 
+    @pytest.mark.parametrize("argument", ["source_size", "size"])
+    @pytest.mark.parametrize("size", [0, 2.0, "2", True])
+    def test_a_size_that_is_no_number_of_pixels_is_refused(self, argument, size):
+        with pytest.raises(ValueError, match=rf"^{argument}: wanted a whole number of pixels, or None, got {size!r}"):
+            DecoderTransfer(Frozen(Quarters()), **{argument: size})
+
     def test_a_frozen_encoder_of_the_model_stays_as_it_is(self, labelled):
         model = linear()
         ae.models.freeze(model.encoder)
