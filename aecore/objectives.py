@@ -378,6 +378,36 @@ class CodeMatching(Objective):
             return {"loss": F.mse_loss(found.float(), wanted.float())}
 
 
+class DecoderTransfer(Objective):
+    """Train a decoder to draw the codes of another, frozen encoder, maybe at another size.
+
+    Only `decode` of the model that is trained is used; freeze its encoder. As a start it may have any decoder of codes
+    of that shape, as the trained one that is to be fine-tuned.
+
+    Args:
+        source: its `encode(x)` gives the codes; frozen.
+        source_size: height and width of the images that the source gets, by averaging; None: as they come.
+        size: the same for the images that the model should draw.
+
+    Raises:
+        TypeError: the source is not frozen, or has no `encode`.
+        ValueError: a size is no whole number of pixels.
+    """
+
+    def __init__(self, source: Frozen, source_size: int | None = None, size: int | None = None) -> None:
+        super().__init__()
+        self.source = _frozen("source", source, "encode")
+        self.source_size, self.size = _size("source_size", source_size), _size("size", size)
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return {"loss": the mean squared error of the images}."""
+        _check_methods(model, self, "decode")
+        x = resized(batch.x, self.size)
+        x_hat = model.decode(self.source.encode(resized(batch.x, self.source_size)))
+        with full_precision(x.device):
+            return {"loss": F.mse_loss(_like(x_hat, x), x)}
+
+
 class JointResolutions(Objective):
     """One code, decoded at several sizes: the mean of the reconstruction errors at each.
 

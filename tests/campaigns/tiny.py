@@ -84,6 +84,14 @@ class Compressive(nn.Module):
         return y_hat, likelihoods.clamp(min=1e-9)
 
 
+class Draws(nn.Module):
+    """A decoder alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decode = nn.Sequential(nn.Linear(CODE, 64), nn.Unflatten(1, SHAPE))
+
+
 class TwoSizes(nn.Module):
     """One code with a decoder for images of 4×4 and one for 8×8."""
 
@@ -128,5 +136,6 @@ OBJECTIVES = {
     "CodeMatching": Case(
         lambda: nn.Linear(CODE, CODE), lambda: O.CodeMatching(frozen_encoder(4), frozen_encoder(8), source_size=4)
     ),
+    "DecoderTransfer": Case(Draws, lambda: O.DecoderTransfer(frozen_encoder(4), source_size=4)),
     "JointResolutions": Case(TwoSizes, lambda: O.JointResolutions((4, 8))),
 }

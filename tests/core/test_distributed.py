@@ -181,7 +181,7 @@ def two(folder):
 # The objectives that draw nothing at random, or can do without.
 DETERMINISTIC = (
     "Reconstruction", "Classification", "FeatureLoss", "RateDistortion", "Distillation", "CodeMatching",
-    "JointResolutions",
+    "DecoderTransfer", "JointResolutions",
 )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def test_the_rank_correlation_is_that_of_scipy():
 def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
     counts = {chapter: chapters.count(chapter) for chapter in chapters}
-    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 4, "08": 4, "90": 4}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 4, "08": 4, "09": 4, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():
@@ -325,3 +325,17 @@ def test_the_ideal_length_of_a_message_by_hand():  # 3 bits for a symbol of prob
 
 def test_between_two_points_the_line_counts():  # a quarter of the way from 200 to 400 bytes, from .6 to .7
     assert right("08-4")([(400, 0.7), (100, 0.4), (200, 0.6)], 250) == pytest.approx(0.625)
+
+
+def test_the_answers_of_chapter_9_by_hand():  # a matrix and an offset: 257 unknowns for each of the 256 outputs
+    assert [BANK[number].answer for number in ("09-1", "09-4")] == [256 + 1, 3072]
+
+
+def test_a_mixed_code_is_unmixed_by_the_first_weight():  # the mixing swaps two channels and doubles the first
+    weight, mix = torch.tensor([[3.0, 5.0]]), torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+    assert right("09-2")(weight, mix).tolist() == [[2.5, 3.0]]
+
+
+def test_the_best_rotation_of_codes_that_were_turned_is_that_turn():
+    a, turn = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-2.0, -1.0]]), torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    torch.testing.assert_close(right("09-3")(a, a @ turn), turn)

@@ -17,6 +17,7 @@ from aecore.objectives import (
     Batch,
     Classification,
     CodeMatching,
+    DecoderTransfer,
     Distillation,
     FeatureLoss,
     JointResolutions,
@@ -468,6 +469,57 @@ class TestCodeMatching:
             CodeMatching(**networks)
 
 
+class TestDecoderTransfer:
+    def test_by_hand(self):
+        # The means, each drawn as a quarter: eight of sixteen pixels are .5 off.
+        assert of(DecoderTransfer(Frozen(Quarters())), Quarters(), LARGE) == {"loss": 0.125}
+
+    def test_the_source_may_see_smaller_images(self):
+        # At 2×2 pixels the first pixels are the means.
+        objective = DecoderTransfer(Frozen(Quarters(first=True)), source_size=2)
+        assert of(objective, Quarters(), LARGE) == {"loss": 0.125}
+
+    def test_the_model_may_draw_smaller_images(self):
+        model = Quarters()
+        model.decode = lambda z: z.reshape(-1, 1, 2, 2)
+        assert of(DecoderTransfer(Frozen(Quarters()), size=2), model, LARGE) == {"loss": 0}
+
+    def test_the_code_is_that_of_the_source(self):
+        # First pixels for the means: two of four pixels are .5 off at 2×2.
+        model = Quarters()
+        model.decode = lambda z: z.reshape(-1, 1, 2, 2)
+        assert of(DecoderTransfer(Frozen(Quarters(first=True)), size=2), model, LARGE) == {"loss": 0.125}
+
+    def test_a_model_without_a_decoder_is_refused(self):
+        with pytest.raises(TypeError, match=r"DecoderTransfer needs a model with decode; Identity has no decode"):
+            of(DecoderTransfer(Frozen(Quarters())), nn.Identity(), LARGE)
+
+    def test_images_of_another_size_are_refused(self):
+        with pytest.raises(ValueError, match=r"model: wanted reconstructions of shape \(1, 1, 2, 2\)"):
+            of(DecoderTransfer(Frozen(Quarters()), size=2), Quarters(), LARGE)
+
+    def test_a_source_that_is_not_frozen_is_refused(self):
+        with pytest.raises(TypeError, match=r"source: wanted Frozen\(run\)"):
+            DecoderTransfer(Quarters())
+
+    @pytest.mark.parametrize("argument", ["source_size", "size"])
+    @pytest.mark.parametrize("size", [0, 2.0, "2", True])
+    def test_a_size_that_is_no_number_of_pixels_is_refused(self, argument, size):
+        with pytest.raises(ValueError, match=rf"^{argument}: wanted a whole number of pixels, or None, got {size!r}"):
+            DecoderTransfer(Frozen(Quarters()), **{argument: size})
+
+    def test_a_frozen_encoder_of_the_model_stays_as_it_is(self, labelled):
+        model = linear()
+        ae.models.freeze(model.encoder)
+        first = ae.fit(model, labelled, PLAN.replace(epochs=1), objective=DecoderTransfer(Frozen(linear())))
+        before = {name: value.clone() for name, value in first.model.state_dict().items()}
+        model = linear()
+        ae.models.freeze(model.encoder)
+        more = ae.fit(model, labelled, PLAN, objective=DecoderTransfer(Frozen(linear())), init_from=first)
+        same = [name for name, value in more.model.state_dict().items() if torch.equal(value, before[name])]
+        assert same == [name for name in before if name.startswith("encoder.")]
+
+
 class TestJointResolutions:
     def test_by_hand(self):
         # At 2×2 the means are the picture; at 4×4 eight of sixteen pixels are .5 off.
@@ -580,6 +632,17 @@ class Sized(nn.Module):
         return self.decode(self.encode(x))
 
 
+class Draws(nn.Module):
+    """A dense decoder alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(4, 64)
+
+    def decode(self, z):
+        return self.last(z).unflatten(1, (1, 8, 8))
+
+
 def drawn(network):
     """The network with other BatchNorm statistics than it is made with, frozen."""
     for layer in network.modules():
@@ -609,6 +672,7 @@ CASES = {
     "VariableRate": (lambda: VariableRate(), compressive),
     "Distillation": (lambda: Distillation(Frozen(linear(4)), 0.1, teacher_size=4), linear),
     "CodeMatching": (lambda: CodeMatching(Frozen(linear()), Frozen(linear(4)), target_size=4), lambda: nn.Linear(4, 4)),
+    "DecoderTransfer": (lambda: DecoderTransfer(Frozen(linear(4)), source_size=4), Draws),
     "JointResolutions": (lambda: JointResolutions((4, 8)), Sized),
 }
 NAMES = {
@@ -620,9 +684,10 @@ NAMES = {
     "VariableRate": ["loss", "mse", "bpp"],
     "Distillation": ["loss", "mse", "code"],
     "CodeMatching": ["loss"],
+    "DecoderTransfer": ["loss"],
     "JointResolutions": ["loss", "mse_4", "mse_8"],
 }
-WITH_NETWORKS = ["FeatureLoss", "Distillation", "CodeMatching"]
+WITH_NETWORKS = ["FeatureLoss", "Distillation", "CodeMatching", "DecoderTransfer"]
 
 
 @pytest.fixture
