@@ -17,6 +17,7 @@ from .folders import Contents
 from .images import Images, Provenance, Splits
 from .pictures import Crop
 
+WITHOUT_DOWNLOAD = ("photos", "kodak")
 README = "README-SUBSTITUTE.md"  # beside data that stand in for others; says what they are
 Folders = str | Path | Sequence[str | Path]
 
@@ -50,7 +51,8 @@ def load(
     Args:
         name: mnist, emnist, cifar10, stl10, div2k, kodak or photos.
         stand_in: accept data that stand in for the official set; the provenance then says what they are.
-            The official set's cache still comes first. For photos: note that they stand in for DIV2K.
+            The official set's cache still comes first. For photos: note that they stand in for DIV2K. Where photos or
+            kodak, which nothing downloads, are not there, the built-in sample stands in, and a warning says so.
         folder: for photos only: one or several folders of PNG or JPEG files, relative ones below `$AECORE_DATA`.
         size: for div2k and photos only: height and width of the crops, in pixels.
         per_photo: for div2k and photos only: crops of each training photograph. 1 is the centre crop; of 2 and
@@ -69,12 +71,8 @@ def load(
     """
     _check_name(name, folder)
     crop = _checked_crop(name, size, per_photo, seed)
-    if config.profile() == "quick":
-        splits = sample.build(name, size)
-    elif name == "photos":
-        splits = folders.photographs(_as_list(folder), config.data_root(), crop, stand_in)
-    else:
-        splits = _from_sources(name, stand_in, crop)
+    quick = config.profile() == "quick"
+    splits = sample.build(name, size) if quick else _found_or_sample(name, stand_in, folder, crop)
     _log_and_record(name, splits)
     return splits
 
@@ -108,6 +106,19 @@ def _checked_crop(name: str, size: int, per_photo: int, seed: int) -> Crop:
     if seed and per_photo == 1:
         raise ValueError(f"seed: centre crops have none; say per_photo=2 or more for random crops, got seed={seed}")
     return Crop(size, per_photo, seed)
+
+
+def _found_or_sample(name: str, stand_in: bool, folder: Folders | None, crop: Crop) -> Splits:
+    """Return the set; photographs that cannot be downloaded are the last for which the built-in sample may stand in."""
+    try:
+        if name == "photos":
+            return folders.photographs(_as_list(folder), config.data_root(), crop, stand_in)
+        return _from_sources(name, stand_in, crop)
+    except DataNotFound as missing:
+        if not stand_in or name not in WITHOUT_DOWNLOAD:
+            raise
+        config.log.warning(f"{name}: the built-in sample stands in for it, as stand_in=True allows. {missing}")
+        return sample.build(name, crop.size)
 
 
 def _as_list(folder: Folders) -> list[str | Path]:

@@ -84,6 +84,21 @@ class Compressive(nn.Module):
         return y_hat, likelihoods.clamp(min=1e-9)
 
 
+class VariableCompressive(Compressive):
+    """The same with a gain for each of two qualities."""
+
+    lmbdas = (0.01, 0.1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gains = nn.Linear(1, CODE)
+
+    def entropy_model(self, y: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        gain = self.gains(quality[:, None]).exp()
+        y_hat, likelihoods = super().entropy_model(y * gain)
+        return y_hat / gain, likelihoods
+
+
 class Draws(nn.Module):
     """A decoder alone."""
 
@@ -131,6 +146,7 @@ OBJECTIVES = {
     "Classification": Case(Classifier, lambda: O.Classification(label_smoothing=0.1), by_chance=True),
     "FeatureLoss": Case(dense, lambda: O.FeatureLoss(Frozen(drawn(Features())), weight=0.1)),
     "ELBO": Case(Variational, lambda: O.ELBO(beta=0.5, warm_up=0.5), by_chance=True),
+    "VariableRate": Case(VariableCompressive, lambda: O.VariableRate(), by_chance=True),
     "RateDistortion": Case(Compressive, lambda: O.RateDistortion(lmbda=0.01), by_chance=True),
     "Distillation": Case(dense, lambda: O.Distillation(frozen_encoder(4), weight=0.5, teacher_size=4)),
     "CodeMatching": Case(

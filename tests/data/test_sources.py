@@ -443,3 +443,25 @@ def test_each_load_is_recorded_once_with_its_fingerprint(mnist):
             "fingerprint": splits.train.fingerprint[:12],
         }
     ]
+
+
+# What nothing downloads
+
+
+@pytest.mark.parametrize(("name", "options"), [("kodak", {}), ("photos", {"folder": "photos/none"})])
+class TestWithoutPhotographs:
+    def test_the_sample_stands_in_where_that_is_allowed(self, name, options):
+        assert load(name, stand_in=True, **options).provenance.sample
+
+    def test_a_warning_says_what_was_not_there(self, name, options, caplog):
+        load(name, stand_in=True, **options)
+        assert f"{name}: the built-in sample stands in for it, as stand_in=True allows. " in caplog.text
+
+    def test_nothing_stands_in_unasked(self, name, options):
+        with pytest.raises(DataNotFound):
+            load(name, **options)
+
+
+def test_the_sample_stands_in_for_no_set_that_can_be_downloaded():
+    with pytest.raises(DataNotFound):
+        load("mnist", stand_in=True)
