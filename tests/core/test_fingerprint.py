@@ -168,12 +168,12 @@ class TestPublishedRuns:
     def test_format_loss_and_start_are_told_as_they_were(self, part, splits):
         told = parts_of(LinearAutoencoder(SHAPE, 3), splits, Plan(), Reconstruction(), "seed")[part]
         # Those whose ties are cut start from weights that the chapter makes, and those in a second phase from another
-        # run; judges are no autoencoders, and chapters 6, 8 and 9 have objectives of their own.
+        # run; judges are no autoencoders, and chapters 6, 8, 9 and 10 have objectives of their own.
         other = {
             "format": (),
             "loss": ("-judge-", "06-s0-", "06-fully-both", "08-feature", "-classifier-", "-feature-0.0", "-decoder-",
                      "-joint-", "-alternate-", "-convolutions-", "-feed_forward-", "-distilled-", "09-small-fresh-",
-                     "09-small-tuned-", "-vae-"),
+                     "09-small-tuned-", "-vae-", "10-codec-"),
             "start": ("03-ties-cut", "-then-", "07-resnet18-frozen", "-tuned-", "-second-", "-progressive-",
                       "-alternate-", "-feature-0.0"),
         }[part]
