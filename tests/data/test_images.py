@@ -234,3 +234,8 @@ def test_all_parts_are_resized():
 def test_another_size_than_a_number_of_pixels_is_refused(size):
     with pytest.raises(ValueError, match="size: wanted a whole number of pixels from 1"):
         Images(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)).resized(size)
+
+
+def test_a_resized_value_is_rounded_not_cut_off():  # the mean of 0, 1, 1, 1 is .75
+    pixels = torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8).view(1, 1, 2, 2)
+    assert Images(pixels).resized(1).pixels.item() == 1
