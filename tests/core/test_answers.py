@@ -411,58 +411,17 @@ AROUND = {
     "positive arguments": lambda right, a: right(*[b.clamp(min=0) if _is_floats(b) else b for b in a]),
 }
 # Where the change is none: results or arguments that are never negative or are squared, and names instead of numbers.
+NEVER_NEGATIVE = {
+    "01-3", "02-2", "02-4", "03-2", "04-3", "05-5", "07-4", "08-1", "08-2", "08-3", "08-4", "90-3", "90-4",
+}  # fmt: skip
+NO_IMAGES, NAMES_ONLY = {"02-2", "03-2", "08-2", "08-4"}, {"08-2"}
+POSITIVE_ARGUMENTS = {"02-2", "03-2", "03-4", "04-3", "07-4", "08-2", "08-3", "08-4", "90-3", "90-4"}
 NO_CHANGE = {
-    "not below zero": {
-        "07-4",
-        "08-4",
-        "01-3",
-        "02-2",
-        "02-4",
-        "03-2",
-        "04-3",
-        "05-5",
-        "08-1",
-        "08-2",
-        "08-3",
-        "90-3",
-        "90-4",
-    },
-    "without sign": {
-        "07-4",
-        "08-4",
-        "01-3",
-        "02-2",
-        "02-4",
-        "03-2",
-        "04-3",
-        "05-5",
-        "08-1",
-        "08-2",
-        "08-3",
-        "90-3",
-        "90-4",
-    },
-    "sign": {"08-2"},
-    "one more": {"08-2"},
-    "twice": {"08-2"},
-    "first image only": {"08-4", "02-2", "03-2", "08-2"},
-    "last image only": {"08-4", "02-2", "03-2", "08-2"},
-    "arguments without sign": {
-        "07-4",
-        "08-4",
-        "02-2",
-        "02-4",
-        "03-2",
-        "03-4",
-        "04-3",
-        "05-5",
-        "08-2",
-        "08-3",
-        "90-3",
-        "90-4",
-    },
-    "positive arguments": {"07-4", "08-4", "02-2", "03-2", "03-4", "04-3", "08-2", "08-3", "90-3", "90-4"},
-}
+    "sign": NAMES_ONLY, "one more": NAMES_ONLY, "twice": NAMES_ONLY,
+    "not below zero": NEVER_NEGATIVE, "without sign": NEVER_NEGATIVE,
+    "first image only": NO_IMAGES, "last image only": NO_IMAGES,
+    "positive arguments": POSITIVE_ARGUMENTS, "arguments without sign": {*POSITIVE_ARGUMENTS, "02-4", "05-5"},
+}  # fmt: skip
 WRAPPED = [
     pytest.param(number, change, id=f"{number} {name}")
     for name, change in AROUND.items()
