@@ -23,7 +23,7 @@ from .runs.describe import hash_of_weights
 from .runs.fingerprint import digests_of, fingerprint, parts_of
 from .training import Checkpoints, History, Observer, Plan, train
 
-QUICK_STEPS, QUICK_IMAGES = 2, 32
+QUICK_STEPS, QUICK_IMAGES = 2, 16
 InitFrom = str | Run | Mapping[str, Run] | None
 
 

@@ -43,8 +43,8 @@ FONTS = (
 def build(name: str, size: int = SIZE) -> Splits:
     """Return the sample that takes the place of a set: the same on every call.
 
-    Sizes (train, valid, test) and shapes: mnist 1,397 / 200 / 200 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
-    cifar10 1,200 / 150 / 150 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
+    Sizes (train, valid, test) and shapes: mnist 1,050 / 50 / 50 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
+    cifar10 1,050 / 50 / 50 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
     photos 32 / 8 / 8 of 3×96×96 (smaller if `size` is); kodak 0 / 0 / 8 of 3×96×144.
 
     Args:
@@ -60,7 +60,7 @@ def build(name: str, size: int = SIZE) -> Splits:
     if name == "stl10":
         return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
     if name == "cifar10":
-        return _crops(name, (1200, 150, 150), *CATALOGUE[name].shape[1:])
+        return _crops(name, (1050, 50, 50), *CATALOGUE[name].shape[1:])
     return _crops(name, (32, 8, 8), min(size, SIZE), min(size, SIZE))
 
 
@@ -73,7 +73,7 @@ def _digits() -> Splits:
     order = np.random.default_rng(0).permutation(len(frames))
     source = "built-in sample: 1,797 digits of scikit-learn, 8×8 pixels enlarged to 28×28"
     pixels, labels = (frames * 255).round().to(torch.uint8), torch.from_numpy(rows[:, 64]).long()
-    return _parts("mnist", pixels[order], labels[order], (1397, 200, 200), source, CATALOGUE["mnist"].classes)
+    return _parts("mnist", pixels[order], labels[order], (1050, 50, 50), source, CATALOGUE["mnist"].classes)
 
 
 def _glyphs() -> Splits:

@@ -88,7 +88,7 @@ class TestData:
 
     def test_loads_what_is_named(self, capsys, quick):
         main(["data", "mnist"])
-        assert capsys.readouterr().out.startswith("mnist: 1,397 train")
+        assert capsys.readouterr().out.startswith("mnist: 1,050 train")
 
     def test_an_unknown_name_fails(self):
         assert main(["data", "mnst"]) == 1
