@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from .data.images import Images
 from .inference import apply
+from .models.transform import NestedComponents
 
 LEVELS = 256  # as many as a byte tells apart
 COUNTED = 20_000  # training images of which the levels are counted
@@ -64,6 +66,30 @@ def ideal_bytes(train: Tensor, test: Tensor) -> Tensor:
     counts.scatter_add_(1, (train - low).T, torch.ones(train.T.shape))
     bits = -(counts / counts.sum(1, keepdim=True)).log2()
     return bits.gather(1, (test.clamp(low, high) - low).T).sum(0) / 8
+
+
+def rounded_components(
+    principal: NestedComponents, train: Tensor, x: Tensor, step: float
+) -> tuple[Tensor, Tensor]:
+    """Return the ideal bits per pixel of images, shape (N,), and the images, after their components were rounded.
+
+    A codec without training: PCA of blocks, one step of rounding for all components, and for each of them one table of
+    frequencies, as `ideal_bytes` counts it over all blocks of the training images.
+
+    Args:
+        principal: `nested_components` of the training images.
+        train, x: images (N, C, H, W), floats or bytes, divisible by the product of the strides.
+        step: on the scale where white is 1; `models.compressive.step_of` gives the one that suits a price λ.
+
+    Raises:
+        ValueError: the images cannot be cut into blocks, or the step is no positive number.
+    """
+    if not 0 < step < math.inf:
+        raise ValueError(f"step: wanted a positive number such as 0.1, got {step!r}")
+    counted, symbols = ((principal.encode(images) / step).round() for images in (train, x))
+    rows = [values.movedim(1, -1).flatten(0, -2).long() for values in (counted, symbols)]  # a row for each block
+    bits = 8 * ideal_bytes(*rows).reshape(len(x), -1).sum(1)
+    return bits / (x.shape[2] * x.shape[3]), principal.decode(symbols * step, x.shape[1]).clamp(0, 1)
 
 
 def probe_and_bytes(model, train: Images, test: Images) -> dict[str, float]:

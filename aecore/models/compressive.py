@@ -10,19 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from .autoencoder import Autoencoder, check_image_shape, check_size
+from .factorised import FactorisedPrior
 from .hyperprior import HyperPrior, between
 from .picture_codec import PictureCodec, check_quality
 from .transform import Block, NestedComponents, analysis, start_as_pca, synthesis
 
+PRIORS = ("factorised", "hyperprior", "context")  # each tells more of a value than the one before
 LMBDAS = (0.0009, 0.0031, 0.0105, 0.036)  # of the qualities 1 to 4: on photographs from about .15 to 1 bit per pixel
 
 
 class CompressiveAutoencoder(Autoencoder):
-    """A convolutional autoencoder with a hyperprior, for pictures of any size and a range of rates.
+    """A convolutional autoencoder with an entropy model, for pictures of any size and a range of rates.
 
     A gain for each channel and quality multiplies the code before it is rounded (Cui et al. 2021, “Asymmetric gained
     deep image compression”); between two qualities gains are interpolated, so that 2.5 is a quality too. What comes
-    after is the entropy model, `HyperPrior`. `encode` and `decode` know no quality; `entropy_model` multiplies, rounds
+    after is the entropy model, the prior. `encode` and `decode` know no quality; `entropy_model` multiplies, rounds
     and divides.
 
         model = CompressiveAutoencoder((3, 128, 128), principal=nested_components(photos.train.pixels))
@@ -39,9 +41,12 @@ class CompressiveAutoencoder(Autoencoder):
         lmbdas: λ of the qualities 1, 2, …, as of `objectives.RateDistortion`; rising.
         principal: `nested_components` of the training images, made with the same `channels`, `width` and `strides`: the
             transform then starts as PCA.
+        prior: what tells the distribution of a value of the code: "factorised", its channel alone (`FactorisedPrior`);
+            "hyperprior", hyper-latents, which give its mean and scale; "context", these and, for half of the values,
+            their decoded neighbours (`HyperPrior`). Files are written with the last two.
 
     Raises:
-        ValueError: sizes or components that do not fit, or prices that do not rise.
+        ValueError: sizes or components that do not fit, prices that do not rise, or a prior that is not there.
 
     Attributes:
         quality: what is taken where none is given, from 1 to `levels`.
@@ -57,6 +62,8 @@ class CompressiveAutoencoder(Autoencoder):
         strides: tuple[int, int] = (8, 2),
         lmbdas: Sequence[float] = LMBDAS,
         principal: NestedComponents | None = None,
+        *,
+        prior: str = "context",
     ) -> None:
         sizes = _checked(image_shape, channels, width, strides, principal)
         prices = _checked_lmbdas(lmbdas)
@@ -65,7 +72,7 @@ class CompressiveAutoencoder(Autoencoder):
         self.quality = (self.levels + 1) / 2
         self.log_gain = nn.Parameter(torch.zeros(self.levels, channels))
         self.log_back = nn.Parameter(torch.zeros(self.levels, channels))
-        self.prior = HyperPrior(channels, width, self.levels)
+        self.prior = _prior(prior, channels, width, self.levels)
         self.reset_parameters()
 
     def extra_repr(self) -> str:
@@ -96,7 +103,8 @@ class CompressiveAutoencoder(Autoencoder):
             quality: from 1 to `levels`, whole or not; a tensor of N of them; or None, which is `self.quality`.
 
         Returns:
-            Codes like `y`, and probabilities of shape (N, values): first the code's, then the hyper-latents'.
+            Codes like `y`, and probabilities of shape (N, values): first the code's, then the hyper-latents', where the
+            prior has some.
         """
         if not isinstance(quality, Tensor):
             quality = check_quality(self.quality if quality is None else quality, self.levels)
@@ -110,7 +118,15 @@ class CompressiveAutoencoder(Autoencoder):
 
         Args:
             bits: of a weight of the transform, 8 or 16.
+
+        Raises:
+            ValueError: the prior is one that writes no files, or there are no such bits.
         """
+        if not isinstance(self.prior, HyperPrior):
+            raise ValueError(
+                "prior: 'factorised' has no tables for files and is there to be compared with; a model with "
+                "prior='hyperprior' or 'context' writes files"
+            )
         return PictureCodec.of(self, self._sizes, bits)
 
     def compress(self, x: Tensor, quality: float | None = None) -> list[bytes]:
@@ -148,6 +164,15 @@ def step_of(lmbda: float, colours: int) -> float:
     + bits per pixel has its least value at Δ² = 12 · C / (2 ln 2 · λ · 255²), where steps are fine.
     """
     return math.sqrt(6 * colours / (math.log(2) * lmbda)) / 255
+
+
+def _prior(name: str, channels: int, width: int, levels: int) -> nn.Module:
+    """Return an entropy model by its name in `PRIORS`, or raise a ValueError where none has it."""
+    if name not in PRIORS:
+        raise ValueError(f"prior: wanted one of {', '.join(map(repr, PRIORS))}, got {name!r}")
+    if name == "factorised":
+        return FactorisedPrior(channels, levels)
+    return HyperPrior(channels, width, levels, context=name == "context")
 
 
 def _checked(

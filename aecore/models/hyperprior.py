@@ -29,9 +29,10 @@ class HyperPrior(nn.Module):
         channels: of the code.
         width: channels of the layers.
         levels: how many qualities there are.
+        context: whether the second half sees the first; without, both have the hyper-latents alone.
     """
 
-    def __init__(self, channels: int, width: int, levels: int) -> None:
+    def __init__(self, channels: int, width: int, levels: int, context: bool = True) -> None:
         super().__init__()
         self.hyper_channels, hidden = max(channels // 4, 1), 4 * width // 3
         self.analysis = nn.Sequential(
@@ -44,10 +45,10 @@ class HyperPrior(nn.Module):
         self.mix = nn.Conv2d(width, width, 3, padding=1)
         self.spread_again = nn.Conv2d(width, 4 * width, 1)
         self.gather = nn.Conv2d(width, hidden, 1)
-        self.context = nn.Conv2d(channels, hidden, 3, padding=1, bias=False)
+        self.context = nn.Conv2d(channels, hidden, 3, padding=1, bias=False) if context else None
         self.head = nn.Conv2d(hidden, 2 * channels, 1)
         self.level_hidden = nn.Parameter(torch.zeros(levels, hidden))
-        self.second_hidden = nn.Parameter(torch.zeros(hidden))  # added where there is context
+        self.second_hidden = nn.Parameter(torch.zeros(hidden)) if context else None  # added where there is context
         self.level_scale = nn.Parameter(torch.zeros(levels, channels))
         shape = (levels, self.hyper_channels, MIXTURE)
         self.mixture_share, self.mixture_mean, self.mixture_scale = (nn.Parameter(torch.zeros(shape)) for _ in range(3))
@@ -61,7 +62,8 @@ class HyperPrior(nn.Module):
         self.analysis[-1].weight.mul_(5)  # hyper-latents that are all rounded to 0 would teach nothing
         self.head.weight.mul_(0.2)
         for bias in (self.head.bias, self.level_hidden, self.second_hidden, self.mixture_share):
-            bias.zero_()
+            if bias is not None:
+                bias.zero_()
         # A logistic distribution of deviation 1 has the scale √3/π.
         index = (relative * math.sqrt(3) / math.pi / SMALLEST).log() / SCALE_STEP
         self.level_scale.copy_(index.clamp(0, SCALES - 1) / PER_OUTPUT)
@@ -76,19 +78,20 @@ class HyperPrior(nn.Module):
             position: quality − 1, of shape (N,).
         """
         z = self.analysis(filled_up(y))
-        z_hat, noisy = _rounded(z), _noisy(z, self.training)
+        z_hat, z_noisy = rounded(z), noisy(z, self.training)
         features, level = self.features(z_hat, y.shape[2:]), between(self.level_hidden, position)[:, :, None, None]
         shift = PER_OUTPUT * between(self.level_scale, position)[:, :, None, None]
         mean, index = self._distributions(features + level, shift)
-        first = checkerboard(*y.shape[2:], y.device)
-        seen = (_rounded(y - mean) + mean) * first
-        more = features + level + self.second_hidden[None, :, None, None] + self.context(seen)
-        mean_of_second, index_of_second = self._distributions(more, shift)
-        mean = torch.where(first, mean, mean_of_second)
-        index = torch.where(first, index, index_of_second)
-        y_hat = _rounded(y - mean) + mean
-        likelihoods = logistic_mass(_noisy(y - mean, self.training), SMALLEST * (SCALE_STEP * index).exp())
-        return y_hat, torch.cat([likelihoods.flatten(1), self._of_hyper(noisy, position).flatten(1)], 1)
+        if self.context is not None:
+            first = checkerboard(*y.shape[2:], y.device)
+            seen = (rounded(y - mean) + mean) * first
+            more = features + level + self.second_hidden[None, :, None, None] + self.context(seen)
+            mean_of_second, index_of_second = self._distributions(more, shift)
+            mean = torch.where(first, mean, mean_of_second)
+            index = torch.where(first, index, index_of_second)
+        y_hat = rounded(y - mean) + mean
+        likelihoods = logistic_mass(noisy(y - mean, self.training), scale_at(index))
+        return y_hat, torch.cat([likelihoods.flatten(1), self._of_hyper(z_noisy, position).flatten(1)], 1)
 
     def features(self, z: Tensor, size: tuple[int, int]) -> Tensor:
         """Return what the hyper-latents tell of every place of a code of that height and width."""
@@ -107,11 +110,11 @@ class HyperPrior(nn.Module):
         """Return the probabilities of hyper-latents: a mixture for each channel, that of the nearest quality."""
         nearest = (position + 0.5).floor()
         mixture = [between(values.flatten(1), nearest).unflatten(1, values.shape[1:]) for values in self._mixture()]
-        return _mixture_mass(z, *(values[:, :, None, None] for values in mixture))
+        return mixture_mass(z, *(values[:, :, None, None] for values in mixture))
 
     def mass_of_hyper(self, values: Tensor) -> Tensor:
         """Return the probability of whole numbers, for each quality and channel: (levels, channels, len(values))."""
-        return _mixture_mass(values, *(one.to(values.dtype)[:, :, None] for one in self._mixture()))
+        return mixture_mass(values, *(one.to(values.dtype)[:, :, None] for one in self._mixture()))
 
     def _mixture(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return shares, means and scales (levels, channels, mixture)."""
@@ -129,11 +132,18 @@ def filled_up(y: Tensor) -> Tensor:
     return F.pad(y, (0, right, 0, below), mode="replicate") if below or right else y
 
 
-def _rounded(values: Tensor) -> Tensor:
+def scale_at(rung: Tensor) -> Tensor:
+    """Return the scales of logistic distributions at places on the ladder, from 0, whole or not."""
+    return SMALLEST * (SCALE_STEP * rung).exp()
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Return whole numbers, with the gradient of what they were before (straight-through)."""
     return values + (values.round() - values).detach()
 
 
-def _noisy(values: Tensor, training: bool) -> Tensor:
+def noisy(values: Tensor, training: bool) -> Tensor:
+    """Return values with noise from −½ to ½, which stands for rounding in training, or rounded."""
     return values + torch.rand_like(values) - 0.5 if training else values.round()
 
 
@@ -154,5 +164,6 @@ def between(values: Tensor, position: Tensor) -> Tensor:
     return _weights(position, len(values)) @ values
 
 
-def _mixture_mass(values: Tensor, share: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def mixture_mass(values: Tensor, share: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Return what mixtures of logistic distributions, along the last axis, give to intervals of length 1."""
     return (share * logistic_mass(values.unsqueeze(-1) - mean, scale)).sum(-1)

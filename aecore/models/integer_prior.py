@@ -13,7 +13,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from .hyperprior import PER_OUTPUT, SCALES, HyperPrior
 
@@ -95,10 +96,12 @@ class IntegerConv:
 
 @torch.no_grad()
 def integers_of(prior: HyperPrior) -> dict[str, Tensor]:
-    """Return the weights of a hyperprior as whole numbers: int8 weights, int32 biases, and shifts."""
+    """Return the weights of a hyperprior as whole numbers: int8 weights, int32 biases, and shifts.
+
+    One without context is one whose context weighs nothing.
+    """
     found = {}
-    for name in LAYERS:
-        layer = getattr(prior, name)
+    for name, layer in _layers(prior).items():
         places = CROSS if name == "context" else PLACES[math.prod(layer.kernel_size)]
         weight = torch.stack([layer.weight[:, :, row, column] for row, column in places]).double().cpu()
         # The largest power of two with which all weights of an output still fit.
@@ -108,8 +111,17 @@ def integers_of(prior: HyperPrior) -> dict[str, Tensor]:
         found[f"{name}.shift"] = shift.to(torch.int8)
         bias = torch.zeros(len(factor)) if layer.bias is None else layer.bias
         found[f"{name}.bias"] = _whole(bias.double().cpu() * UNIT * factor)
-    for name in ("level_hidden", "level_scale", "second_hidden"):
-        found[name] = _whole(getattr(prior, name).double().cpu() * UNIT)
+    second = torch.zeros(prior.level_hidden.shape[1]) if prior.second_hidden is None else prior.second_hidden
+    values = {"level_hidden": prior.level_hidden, "level_scale": prior.level_scale, "second_hidden": second}
+    return found | {name: _whole(value.double().cpu() * UNIT) for name, value in values.items()}
+
+
+def _layers(prior: HyperPrior) -> dict[str, nn.Conv2d]:
+    found = {name: getattr(prior, name) for name in LAYERS}
+    if found["context"] is None:
+        channels, hidden = prior.level_scale.shape[1], prior.level_hidden.shape[1]
+        found["context"] = skip_init(nn.Conv2d, channels, hidden, 3, padding=1, bias=False)  # draws nothing
+        nn.init.zeros_(found["context"].weight)
     return found
 
 

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -67,6 +68,23 @@ class NestedComponents(NamedTuple):
     inner: PrincipalComponents
     outer: PrincipalComponents
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Return what images have along the outer components: (N, channels, H/stride, W/stride).
+
+        Args:
+            x: floats or bytes of shape (N, C, H, W), divisible by the product of the strides.
+        """
+        for part in self:
+            x = _along(part, x, math.isqrt(len(part.mean) // x.shape[1]))
+        return x
+
+    def decode(self, z: Tensor, colours: int = 3) -> Tensor:
+        """Return the images that such values stand for, floats (N, colours, H, W) that may lie outside [0, 1]."""
+        for part, channels in ((self.outer, len(self.inner.components)), (self.inner, colours)):
+            blocks = (z.movedim(1, -1) @ part.components + part.mean).movedim(-1, 1)
+            z = F.pixel_shuffle(blocks, math.isqrt(len(part.mean) // channels))
+        return z
+
 
 def nested_components(
     images: Tensor, channels: int = 192, width: int = 96, strides: tuple[int, int] = (8, 2)
@@ -80,13 +98,18 @@ def nested_components(
     Raises:
         ValueError: there are too few blocks, or they cannot be cut.
     """
-    blocks = blocks_of(images, strides[0])
-    inner = principal_components(blocks, width)
-    rows = blocks.flatten(1)
-    rows = rows if images.is_floating_point() else rows.float() / 255
-    height, breadth = (length // strides[0] for length in images.shape[2:])
-    grid = ((rows - inner.mean) @ inner.components.T).reshape(len(images), height, breadth, width).permute(0, 3, 1, 2)
+    inner = principal_components(blocks_of(images, strides[0]), width)
+    grid = _along(inner, images, strides[0])
     return NestedComponents(inner, principal_components(blocks_of(grid, strides[1]), channels))
+
+
+def _along(part: PrincipalComponents, images: Tensor, stride: int) -> Tensor:
+    """Return what the blocks of images have along components: (N, components, H/stride, W/stride)."""
+    rows = blocks_of(images, stride).flatten(1)
+    rows = rows if images.is_floating_point() else rows.float() / 255
+    height, breadth = (length // stride for length in images.shape[2:])
+    values = (rows - part.mean) @ part.components.T
+    return values.reshape(len(images), height, breadth, len(part.components)).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

@@ -19,11 +19,11 @@ from aecore.models.hyperprior import (
     SCALES,
     SMALLEST,
     HyperPrior,
-    _noisy,
     between,
     checkerboard,
     filled_up,
     logistic_mass,
+    noisy,
 )
 from aecore.models.integer_prior import LIMIT, UNIT, IntegerConv, IntegerPrior, integers_of
 from aecore.models.transform import Block, in_bands
@@ -177,7 +177,7 @@ class TestEntropyModel:
 
     def test_noise_is_even_from_minus_a_half_to_a_half(self):
         torch.manual_seed(0)
-        noise = _noisy(torch.zeros(10_000), training=True)
+        noise = noisy(torch.zeros(10_000), training=True)
         assert noise.min() >= -0.5
         assert noise.max() <= 0.5
         assert noise.mean().abs() < 0.012  # four standard deviations of the mean, √(1/12)/100
