@@ -49,6 +49,30 @@ def encode(name: str, pixels: np.ndarray, quality: float) -> bytes:
     return out.getvalue()
 
 
+def of_size(name: str, pixels: np.ndarray, size: int) -> bytes:
+    """Return the largest file of a picture that has at most `size` bytes, or the smallest where none is so small.
+
+    Args:
+        name: "jpeg", "jpeg 4:4:4", "webp" or "avif", whose files grow with the quality.
+        pixels: as for `encode`.
+        size: in bytes.
+
+    Raises:
+        ValueError: as for `encode`, or the codec is "jpeg 2000".
+    """
+    if name == "jpeg 2000":
+        raise ValueError("name: wanted a codec with qualities from 0 to 100; that of jpeg 2000 is a ratio")
+    best, low, high = encode(name, pixels, 1), 2, 100
+    while low <= high:
+        middle = (low + high) // 2
+        file = encode(name, pixels, middle)
+        if len(file) <= size:
+            best, low = file, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
 def decode(file: bytes, grey: bool = False) -> np.ndarray:
     """Return the pixels of such a file: uint8 of shape (H, W, 3), or (H, W) where `grey` says so."""
     from PIL import Image

@@ -15,8 +15,11 @@ stored in the output, and a script that loads nothing shows them.
 
 from .code_figure import code
 from .examples import one_of_each
+from .own_picture import own_picture
 from .page import Figure
 from .prepare import reconstructions, walks
 from .slider_figure import Menus, Position, slider
 
-__all__ = ["Figure", "Menus", "Position", "code", "one_of_each", "reconstructions", "slider", "walks"]
+__all__ = [
+    "Figure", "Menus", "Position", "code", "one_of_each", "own_picture", "reconstructions", "slider", "walks",
+]  # fmt: skip

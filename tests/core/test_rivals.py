@@ -80,3 +80,19 @@ def test_codec_that_pillow_has_not_got_is_named(pixels, monkeypatch):
 def test_what_are_no_pixels_is_refused(shape):
     with pytest.raises(ValueError, match=r"pixels: wanted uint8 of shape \(H, W, 3\)"):
         rivals.encode("jpeg", np.zeros(shape, np.uint8), 50)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_file_of_a_size_is_the_largest_that_is_not_larger(pixels, kind):
+    every = [len(rivals.encode(kind, pixels, quality)) for quality in range(1, 101)]
+    wanted = (min(every) + max(every)) // 2
+    assert len(rivals.of_size(kind, pixels, wanted)) == max(size for size in every if size <= wanted)
+
+
+def test_file_of_a_size_that_is_too_small_is_the_smallest(pixels):
+    assert rivals.of_size("jpeg", pixels, 1) == rivals.encode("jpeg", pixels, 1)
+
+
+def test_jpeg_2000_has_no_quality_by_which_a_size_is_found(pixels):
+    with pytest.raises(ValueError, match="that of jpeg 2000 is a ratio"):
+        rivals.of_size("jpeg 2000", pixels, 1000)
