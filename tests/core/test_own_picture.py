@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from aecore.data.sample import build
 from aecore.interactive.own_picture import Panel, own_picture
 
 pytest.importorskip("ipywidgets")
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
