@@ -143,6 +143,32 @@ def f(a, b):
     u, s, vt = np.linalg.svd((a.T @ b).double().numpy())
     return torch.from_numpy(u @ vt)
 """,
+    "10-1": """
+def f(counts):
+    p = counts.double() / counts.sum()
+    return torch.special.entr(p).sum().item() / math.log(2)
+""",
+    "10-2": """
+def f(x, starts):
+    above, rest = divmod(x, starts[-1])
+    symbol = int(np.searchsorted(starts, rest, side="right")) - 1
+    f = starts[symbol + 1] - starts[symbol]
+    return [symbol, f * above + rest - starts[symbol]]
+""",
+    "10-3": """
+def f(x, x_hat, p, lmbda):
+    error = torch.nn.functional.mse_loss(255 * x_hat, 255 * x)
+    pixels = len(x) * x.shape[2] * x.shape[3]
+    return lmbda * error + torch.log2(1 / p).sum() / pixels
+""",
+    "10-5": """
+def f(first, second, db):
+    logs = []
+    for points in (first, second):
+        rate, quality = np.array(sorted(points)).T
+        logs.append(np.interp(db, quality, np.log(rate)))
+    return 100 * (math.exp(logs[1] - logs[0]) - 1)
+""",
     "90-3": """
 def f(pixels, chosen):
     return pixels[chosen].float() / 255
@@ -412,10 +438,13 @@ AROUND = {
 }
 # Where the change is none: results or arguments that are never negative or are squared, and names instead of numbers.
 NEVER_NEGATIVE = {
-    "01-3", "02-2", "02-4", "03-2", "04-3", "05-5", "07-4", "08-1", "08-2", "08-3", "08-4", "90-3", "90-4",
+    "01-3", "02-2", "02-4", "03-2", "04-3", "05-5", "07-4", "08-1", "08-2", "08-3", "08-4", "10-1", "10-2", "10-3",
+    "90-3", "90-4",
 }  # fmt: skip
-NO_IMAGES, NAMES_ONLY = {"02-2", "03-2", "08-2", "08-4"}, {"08-2"}
-POSITIVE_ARGUMENTS = {"02-2", "03-2", "03-4", "04-3", "07-4", "08-2", "08-3", "08-4", "90-3", "90-4"}
+NO_IMAGES, NAMES_ONLY = {"02-2", "03-2", "08-2", "08-4", "10-2", "10-5"}, {"08-2"}
+POSITIVE_ARGUMENTS = {
+    "02-2", "03-2", "03-4", "04-3", "07-4", "08-2", "08-3", "08-4", "10-1", "10-2", "10-3", "10-5", "90-3", "90-4",
+}  # fmt: skip
 NO_CHANGE = {
     "sign": NAMES_ONLY, "one more": NAMES_ONLY, "twice": NAMES_ONLY,
     "not below zero": NEVER_NEGATIVE, "without sign": NEVER_NEGATIVE,

@@ -119,7 +119,7 @@ def test_the_rank_correlation_is_that_of_scipy():
 def test_there_are_four_exercises_or_more_in_each_chapter():
     chapters = [number.split("-")[0] for number in BANK]
     counts = {chapter: chapters.count(chapter) for chapter in chapters}
-    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 4, "08": 4, "09": 4, "90": 4}
+    assert counts == {"01": 4, "02": 4, "03": 4, "04": 4, "05": 5, "06": 5, "07": 4, "08": 4, "09": 4, "10": 5, "90": 4}
 
 
 def test_the_size_of_a_convolution_is_that_of_torch():
@@ -334,6 +334,29 @@ def test_the_answers_of_chapter_9_by_hand():  # a matrix and an offset: 257 unkn
 def test_a_mixed_code_is_unmixed_by_the_first_weight():  # the mixing swaps two channels and doubles the first
     weight, mix = torch.tensor([[3.0, 5.0]]), torch.tensor([[0.0, 2.0], [1.0, 0.0]])
     assert right("09-2")(weight, mix).tolist() == [[2.5, 3.0]]
+
+
+def test_a_symbol_that_is_certain_has_no_entropy_and_one_of_two_has_a_bit():
+    assert right("10-1")(torch.tensor([7.0, 0.0])) == 0
+    assert right("10-1")(torch.tensor([3.0, 0.0, 3.0])) == pytest.approx(1)
+
+
+def test_a_step_back_of_the_chapters_drawing():  # 54 mod 8 = 6 is a 1; 2 · 6 + 6 − 5 = 13
+    assert right("10-2")(54, [0, 5, 7, 8]) == [1, 13]
+
+
+def test_loss_of_a_codec_by_hand():  # an error of 1/255 in all values; 2 bits on a picture of 4 pixels
+    x, p = torch.zeros(1, 3, 2, 2), torch.tensor([[0.5, 0.5]])
+    assert right("10-3")(x, x + 1 / 255, p, 0.1) == pytest.approx(0.1 + 0.5, rel=1e-6)
+
+
+def test_what_stands_around_the_symbols_of_a_thumbnail():  # 31 bytes beside 153.6
+    assert BANK["10-4"].answer == pytest.approx(20.182, abs=0.001)
+
+
+def test_a_codec_with_half_the_bits_everywhere_saves_half():
+    first = [(0.2, 26.0), (0.8, 32.0)]
+    assert right("10-5")(first, [(0.1, 26.0), (0.4, 32.0)], 29) == pytest.approx(-50)
 
 
 def test_the_best_rotation_of_codes_that_were_turned_is_that_turn():
