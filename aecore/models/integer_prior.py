@@ -120,10 +120,12 @@ def integers_of(prior: HyperPrior) -> dict[str, Tensor]:
 def floats_of(whole: IntegerPrior) -> HyperPrior:
     """Return a hyperprior that gives the means and rungs of a whole one but for their rounding, with gradients.
 
-    Its mixtures and what comes before the hyper-latents are not those of the model.
+    Its mixtures and what comes before the hyper-latents have no values.
     """
     channels, width = whole.level_scale.shape[1], len(whole.layers["mix"].bias)
-    found = HyperPrior(channels, width, len(whole.level_scale))
+    with torch.device("meta"):  # where no weights are drawn
+        found = HyperPrior(channels, width, len(whole.level_scale))
+    found = found.to_empty(device="cpu")
     for name, layer in whole.layers.items():
         target = getattr(found, name)
         target.weight.zero_()

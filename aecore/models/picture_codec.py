@@ -116,6 +116,7 @@ class PictureCodec:
         """How many qualities there are, from 1."""
         return len(self.lmbdas)
 
+    @torch.inference_mode(False)  # or there would be no gradients where latents are refined
     @torch.no_grad()
     def compress(self, x: Tensor, quality: float, refine: int = 0, tell: Tell = silent) -> list[bytes]:
         """Return a file for each image.
@@ -142,7 +143,8 @@ class PictureCodec:
             raise ValueError(f"x: wanted values in [0, 1], got {x.min():.3g} to {x.max():.3g}")
         container.check_size(*x.shape[2:])
         parts = [within(tell, number / len(x), (number + 1) / len(x)) for number in range(len(x))]
-        return [self._file_of(one.float().cpu(), steps, refine, part) for one, part in zip(x, parts, strict=True)]
+        pictures = [one.float().cpu().clone() for one in x]
+        return [self._file_of(one, steps, refine, part) for one, part in zip(pictures, parts, strict=True)]
 
     @torch.no_grad()
     def decompress(self, files: Sequence[bytes], tell: Tell = silent) -> Tensor:

@@ -112,21 +112,20 @@ def refined(latents: Latents, cost: Cost, steps: int, tell: Tell = silent) -> It
         steps: how many there are.
         tell: is told the share of them that is done.
     """
-    with torch.inference_mode(False):
-        free = Latents(*(values.detach().clone().requires_grad_() for values in latents))
-        optimizer = torch.optim.Adam(free, lr=RATE, betas=(0.9, 0.98))
+    free = Latents(*(values.detach().clone().requires_grad_() for values in latents))
+    optimizer = torch.optim.Adam(free, lr=RATE, betas=(0.9, 0.98))
     generator = torch.Generator().manual_seed(0)  # the same picture always makes the same file
     looks = {-(-steps * number // LOOKS) for number in range(1, LOOKS + 1)}
     for step in range(1, steps + 1):
         share = (step - 1) / steps
         optimizer.param_groups[0]["lr"] = RATE * min(1, 2 * (1 - share))
         optimizer.zero_grad()
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             cost.backward(free, WARMEST * (COLDEST / WARMEST) ** share, generator)
         optimizer.step()
         tell(step / steps)
         if step in looks:
-            yield Latents(*(values.detach() for values in free))
+            yield Latents(*(values.detach().clone() for values in free))
 
 
 def rounded_by_chance(values: Tensor, chance: Tensor, temperature: float) -> Tensor:
