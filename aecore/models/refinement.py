@@ -22,8 +22,8 @@ from .hyperprior import HyperPrior, logistic_mass, scale_at
 from .progress import Tell, silent
 from .transform import MARGIN
 
-RATE = 0.01  # of learning at the beginning, in steps of rounding
-WARMEST, COLDEST = 0.5, 0.1  # temperatures
+RATE = 0.02  # of learning at the beginning, in steps of rounding
+WARMEST, COLDEST = 0.5, 0.2  # temperatures
 LOOKS = 5  # how often on the way the latents are looked at
 BAND = 32  # rows of the code that are decoded at a time, so that a large picture takes no more memory
 
