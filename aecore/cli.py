@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     to_file.add_argument("--quality", type=float, default=2, help="1 to 4, also between two of them: 2.5 (default: 2)")
     to_file.add_argument(
         "--refine", type=int, default=0, metavar="STEPS",
-        help="optimise the code for this picture: 100 steps take about 50 times as long and save some 6 % (default: 0)",
+        help="optimise the code for this picture: 100 steps take half a minute a megapixel on one core (default: 0)",
     )  # fmt: skip
     to_picture.add_argument("file", help="an .aec file")
     for command, what in ((to_file, "the .aec file"), (to_picture, "the PNG file")):

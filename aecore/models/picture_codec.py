@@ -125,9 +125,9 @@ class PictureCodec:
             x: floats in [0, 1] of shape (N, C, H, W), of any height and width; where the model takes colour, they may
                 be grey too.
             quality: from 1 to `levels`, whole or not; taken in steps of 1/64.
-            refine: steps in which the latents of each image are optimised (`refinement`). Each takes about as long as
-                encoding and decoding; of all files on the way the one with the lowest λ · 255² · MSE + bits per pixel
-                is kept.
+            refine: steps in which the latents of each image are optimised (`refinement`), 0 for none. A step takes
+                about as long as encoding without; the file with the lowest λ · 255² · MSE + bits per pixel is kept,
+                that without steps among them.
             tell: is told the share of the work that is done, from 0 to 1.
 
         Raises:
