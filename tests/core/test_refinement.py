@@ -1,5 +1,6 @@
 """`models.refinement`: latents optimised for one picture, and what a codec makes of them."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -162,6 +163,19 @@ class TestCost:
         y = latents.y.detach().clone().requires_grad_()
         soft_cost(y).backward()
         torch.testing.assert_close(latents.y.grad, y.grad, rtol=1e-3, atol=1e-5)  # float32
+
+
+    @pytest.mark.parametrize(("level_scale", "moves"), [(3 / UNIT, False), (5 / UNIT, True)])
+    def test_values_on_the_lowest_rung_are_their_means(self, model, level_scale, moves):
+        """Eight rungs for 1: .375 of a rung is rounded to the lowest, which is not coded, and .625 is not."""
+        flat, x = copy.deepcopy(model), picture(12, 16)
+        for weight in (flat.prior.head.weight, flat.prior.head.bias):
+            torch.nn.init.zeros_(weight)
+        flat.prior.level_scale.data.fill_(level_scale)
+        codec = flat.codec()
+        latents = refinement.Latents(*(v.clone().requires_grad_() for v in codec._latents_of(x, 0)))
+        codec._cost(x[0], 0).backward(latents, 0.5, torch.Generator().manual_seed(0))
+        assert bool(latents.y.grad.count_nonzero()) == moves
 
 
 class TestRefinedFiles:
