@@ -163,7 +163,7 @@ def compress(options: argparse.Namespace) -> None:
     from . import compression
 
     codec = compression.load_codec(options.weights)
-    print(compression.compress(options.picture, options.out, options.quality, codec))
+    print(compression.compress(options.picture, options.out, options.quality, codec, options.refine))
 
 
 def decompress(options: argparse.Namespace) -> None:
@@ -197,6 +197,10 @@ def _parser() -> argparse.ArgumentParser:
     to_file, to_picture = add(compress), add(decompress)
     to_file.add_argument("picture", help="a PNG or JPEG file")
     to_file.add_argument("--quality", type=float, default=2, help="1 to 4, also between two of them: 2.5 (default: 2)")
+    to_file.add_argument(
+        "--refine", type=int, default=0, metavar="STEPS",
+        help="optimise the code for this picture: 100 steps take half a minute a megapixel on one core (default: 0)",
+    )  # fmt: skip
     to_picture.add_argument("file", help="an .aec file")
     for command, what in ((to_file, "the .aec file"), (to_picture, "the PNG file")):
         command.add_argument("-o", "--out", required=True, help=f"{what} to write")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from . import files
+from . import config, files
 from .codec import CodecError
 from .codec.container import MAX_BYTES
 from .data.pictures import read_picture
@@ -17,6 +19,7 @@ from .metrics import psnr
 from .models import PictureCodec
 
 PUBLISHED = Path(__file__).parent / "published" / "10" / "codec.weights"  # as `PictureCodec.to_bytes` stores them
+DELAY = 1.0  # seconds before a bar appears
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,23 @@ def load_codec(weights: str | Path | None = None) -> PictureCodec:
         raise ValueError(f"{path}: {error}") from error
 
 
-def compress(source: str | Path, target: str | Path, quality: float, codec: PictureCodec) -> Report:
+def compress(
+    source: str | Path, target: str | Path, quality: float, codec: PictureCodec, refine: int = 0
+) -> Report:
     """Write a PNG or JPEG file as an `.aec` file, and read it again to see that it is right.
 
-    A picture whose colours are all grey is stored as a grey one.
+    A picture whose colours are all grey is stored as a grey one. A bar shows the progress, on a terminal.
 
     Args:
         source: the picture. Transparent pixels show white, and grey of 16 bits is rounded to 8.
         target: the file to write.
         quality: from 1 to `codec.levels`, whole or not.
         codec: makes the file.
+        refine: steps in which the latents are optimised for this picture, 0 for none.
 
     Raises:
-        ValueError: the quality is none, the picture is too large, or source and target are one file.
+        ValueError: the quality or the number of steps is none, the picture is too large, or source and target are one
+            file.
         OSError: the picture cannot be read, or the file not written.
     """
     source, target = Path(source), Path(target)
@@ -89,16 +96,18 @@ def compress(source: str | Path, target: str | Path, quality: float, codec: Pict
     pixels, _ = read_picture(source)
     x = _as_floats(pixels)
     start = time.perf_counter()
-    (file,) = codec.compress(x, quality)
+    with _bar("encoding") as tell:
+        (file,) = codec.compress(x, quality, refine, tell)
     seconds = time.perf_counter() - start
-    x_hat = codec.decompress([file])
+    with _bar("reading it again") as tell:
+        x_hat = codec.decompress([file], tell)
     with files.atomic_write(target) as part:
         part.write_bytes(file)
     return Report(target, len(file), *x.shape[2:], seconds, psnr(x, x_hat).item())
 
 
 def decompress(source: str | Path, target: str | Path, codec: PictureCodec) -> Report:
-    """Write the picture of an `.aec` file as a PNG.
+    """Write the picture of an `.aec` file as a PNG. A bar shows the progress, on a terminal.
 
     Args:
         source: the file.
@@ -118,7 +127,8 @@ def decompress(source: str | Path, target: str | Path, codec: PictureCodec) -> R
     file = _read(source)
     start = time.perf_counter()
     try:
-        picture = codec.decompress([file])[0]
+        with _bar("decoding") as tell:
+            picture = codec.decompress([file], tell)[0]
     except CodecError as error:
         raise CodecError(f"{source}: {error}") from error
     seconds = time.perf_counter() - start
@@ -127,6 +137,20 @@ def decompress(source: str | Path, target: str | Path, codec: PictureCodec) -> R
     with files.atomic_write(target) as part:
         Image.fromarray(shades.numpy()).save(part, "PNG")
     return Report(target, len(file), *picture.shape[1:], seconds)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar on standard error, where that is a terminal, and give what is told the share that is done.
+
+    Small pictures, which take less than a second, go without one; `AECORE_PROGRESS=0` turns it off.
+    """
+    from tqdm import tqdm
+
+    disable = None if config.shows_progress() else True  # with None, tqdm looks whether there is a terminal
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=1.0, desc=what, disable=disable, delay=DELAY, leave=False, bar_format=form) as bar:
+        yield lambda share: bar.update(share - bar.n)
 
 
 def _as_floats(pixels: Tensor) -> Tensor:

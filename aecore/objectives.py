@@ -281,7 +281,8 @@ class VariableRate(Objective):
         _check_methods(model, self, "encode", "entropy_model", "decode")
         if not hasattr(model, "lmbdas"):
             raise TypeError(f"model: VariableRate needs a model with lmbdas; {type(model).__name__} has none")
-        prices = torch.tensor(model.lmbdas, device=batch.x.device).log()
+        # Filled on the device: a tensor that is made of a list is copied to it, which a recorded step cannot do.
+        prices = torch.stack([torch.full((), lmbda, device=batch.x.device) for lmbda in model.lmbdas]).log()
         if model.training:
             return self._at(model, batch.x, self._drawn(batch.x, len(prices)), prices)
         each = [self._at(model, batch.x, batch.x.new_full(batch.x.shape[:1], n), prices) for n in range(len(prices))]

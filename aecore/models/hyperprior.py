@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,11 @@ SCALE_STEP = math.log(LARGEST / SMALLEST) / (SCALES - 1)
 PER_OUTPUT = 8  # rungs for 1 at the output of a layer: weights of usual size then reach all of them
 MIXTURE = 3  # logistic distributions in the prior of each hyper-latent
 TAIL = 1e-6  # share of a distribution without exponential tail, which stands for the price of an escape
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Return whole numbers, with the gradient of what they were before (straight-through)."""
+    return values + (values.round() - values).detach()
 
 
 class HyperPrior(nn.Module):
@@ -79,19 +85,32 @@ class HyperPrior(nn.Module):
         """
         z = self.analysis(filled_up(y))
         z_hat, z_noisy = rounded(z), noisy(z, self.training)
-        features, level = self.features(z_hat, y.shape[2:]), between(self.level_hidden, position)[:, :, None, None]
-        shift = PER_OUTPUT * between(self.level_scale, position)[:, :, None, None]
-        mean, index = self._distributions(features + level, shift)
-        if self.context is not None:
-            first = checkerboard(*y.shape[2:], y.device)
-            seen = (rounded(y - mean) + mean) * first
-            more = features + level + self.second_hidden[None, :, None, None] + self.context(seen)
-            mean_of_second, index_of_second = self._distributions(more, shift)
-            mean = torch.where(first, mean, mean_of_second)
-            index = torch.where(first, index, index_of_second)
+        mean, rung = self.means_and_rungs(z_hat, y, position)
         y_hat = rounded(y - mean) + mean
-        likelihoods = logistic_mass(noisy(y - mean, self.training), scale_at(index))
+        likelihoods = logistic_mass(noisy(y - mean, self.training), scale_at(rung))
         return y_hat, torch.cat([likelihoods.flatten(1), self._of_hyper(z_noisy, position).flatten(1)], 1)
+
+    def means_and_rungs(
+        self, z: Tensor, y: Tensor, position: Tensor, rounding: Callable[[Tensor], Tensor] = rounded
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean of each value of a code, and the place of its scale on the ladder, from 0.
+
+        Args:
+            z: hyper-latents, rounded.
+            y: codes in steps of rounding, not rounded.
+            position: quality − 1, of shape (N,).
+            rounding: what makes differences from means whole.
+        """
+        features, level = self.features(z, y.shape[2:]), between(self.level_hidden, position)[:, :, None, None]
+        shift = PER_OUTPUT * between(self.level_scale, position)[:, :, None, None]
+        mean, rung = self._distributions(features + level, shift)
+        if self.context is None:
+            return mean, rung
+        first = checkerboard(*y.shape[2:], y.device)
+        seen = (rounding(y - mean) + mean) * first
+        more = features + level + self.second_hidden[None, :, None, None] + self.context(seen)
+        mean_of_second, rung_of_second = self._distributions(more, shift)
+        return torch.where(first, mean, mean_of_second), torch.where(first, rung, rung_of_second)
 
     def features(self, z: Tensor, size: tuple[int, int]) -> Tensor:
         """Return what the hyper-latents tell of every place of a code of that height and width."""
@@ -135,11 +154,6 @@ def filled_up(y: Tensor) -> Tensor:
 def scale_at(rung: Tensor) -> Tensor:
     """Return the scales of logistic distributions at places on the ladder, from 0, whole or not."""
     return SMALLEST * (SCALE_STEP * rung).exp()
-
-
-def rounded(values: Tensor) -> Tensor:
-    """Return whole numbers, with the gradient of what they were before (straight-through)."""
-    return values + (values.round() - values).detach()
 
 
 def noisy(values: Tensor, training: bool) -> Tensor:

@@ -116,6 +116,28 @@ def integers_of(prior: HyperPrior) -> dict[str, Tensor]:
     return found | {name: _whole(value.double().cpu() * UNIT) for name, value in values.items()}
 
 
+@torch.no_grad()
+def floats_of(whole: IntegerPrior) -> HyperPrior:
+    """Return a hyperprior that gives the means and rungs of a whole one but for their rounding, with gradients.
+
+    Its mixtures and what comes before the hyper-latents have no values.
+    """
+    channels, width = whole.level_scale.shape[1], len(whole.layers["mix"].bias)
+    with torch.device("meta"):  # where no weights are drawn
+        found = HyperPrior(channels, width, len(whole.level_scale))
+    found = found.to_empty(device="cpu")
+    for name, layer in whole.layers.items():
+        target = getattr(found, name)
+        target.weight.zero_()
+        for (row, column), weight in zip(layer.places, layer.weight, strict=True):
+            target.weight[:, :, row, column] = (weight / layer.divisor).float()
+        if target.bias is not None:
+            target.bias.copy_((layer.bias / layer.divisor / UNIT).flatten())
+    for name in ("level_hidden", "level_scale", "second_hidden"):
+        getattr(found, name).copy_(getattr(whole, name) / UNIT)
+    return found.eval().requires_grad_(False)
+
+
 def _layers(prior: HyperPrior) -> dict[str, nn.Conv2d]:
     found = {name: getattr(prior, name) for name in LAYERS}
     if found["context"] is None:

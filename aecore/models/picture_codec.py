@@ -7,6 +7,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,16 @@ from ..codec import CodecError, Container, Decoder, Table, Tables, container, en
 from ..codec.tables import pack, unpack
 from .hyperprior import SCALE_STEP, SCALES, SMALLEST, HyperPrior, between, checkerboard, filled_up
 from .hyperprior import STRIDE as HYPER_STRIDE
-from .integer_prior import LEVEL_STEPS, UNIT, IntegerPrior, integers_of
+from .integer_prior import LEVEL_STEPS, UNIT, IntegerPrior, floats_of, integers_of
+from .progress import Tell, silent, within
+from .refinement import Cost, Latents, bits_in, refined
 from .transform import analysis, in_bands, synthesis
 
 HYPER_REACH = 60  # the tables of hyper-latents go so far at most; all else is an escape
 FARTHEST_HYPER, FARTHEST = 1 << 13, 1 << 14  # what an encoder does not go beyond, in steps of rounding
 MAX_STORED = 1 << 26  # bytes of the weights of a codec
+READING = 0.6  # share of decoding that goes into reading values; drawing the picture of them takes the rest
+TOLD_EACH = 1 << 17  # values that are read between two words of progress
 SELDOM = 1e-6  # values with less probability have no place of their own at the ends of a table
 VERSION = 1  # of the stored weights and of what is made of them
 Sizes = tuple[int, int, int, tuple[int, int]]  # colours, channels, width, strides
@@ -111,18 +116,25 @@ class PictureCodec:
         """How many qualities there are, from 1."""
         return len(self.lmbdas)
 
+    @torch.inference_mode(False)  # or there would be no gradients where latents are refined
     @torch.no_grad()
-    def compress(self, x: Tensor, quality: float) -> list[bytes]:
+    def compress(self, x: Tensor, quality: float, refine: int = 0, tell: Tell = silent) -> list[bytes]:
         """Return a file for each image.
 
         Args:
             x: floats in [0, 1] of shape (N, C, H, W), of any height and width; where the model takes colour, they may
                 be grey too.
             quality: from 1 to `levels`, whole or not; taken in steps of 1/64.
+            refine: steps in which the latents of each image are optimised (`refinement`), 0 for none. A step takes
+                about as long as encoding without; the file with the lowest λ · 255² · MSE + bits per pixel is kept,
+                that without steps among them.
+            tell: is told the share of the work that is done, from 0 to 1.
 
         Raises:
-            ValueError: the images or the quality do not fit.
+            ValueError: the images, the quality or the number of steps do not fit.
         """
+        if not isinstance(refine, int) or isinstance(refine, bool) or refine < 0:
+            raise ValueError(f"refine: wanted a number of steps, such as 100, or 0 for none, got {refine!r}")
         steps = round((check_quality(quality, self.levels) - 1) * LEVEL_STEPS)
         if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] not in (1, self.colours) or not x.is_floating_point():
             found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -130,28 +142,60 @@ class PictureCodec:
         if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # written so that NaN is refused too
             raise ValueError(f"x: wanted values in [0, 1], got {x.min():.3g} to {x.max():.3g}")
         container.check_size(*x.shape[2:])
-        return [self._file_of(one.float().cpu(), steps) for one in x]
+        parts = [within(tell, number / len(x), (number + 1) / len(x)) for number in range(len(x))]
+        pictures = [one.float().cpu().clone() for one in x]
+        return [self._file_of(one, steps, refine, part) for one, part in zip(pictures, parts, strict=True)]
 
     @torch.no_grad()
-    def decompress(self, files: Sequence[bytes]) -> Tensor:
+    def decompress(self, files: Sequence[bytes], tell: Tell = silent) -> Tensor:
         """Return the images of files, floats (N, C, H, W): the 256 shades of a PNG, divided by 255.
+
+        Args:
+            files: as `compress` makes them.
+            tell: is told the share of the work that is done, from 0 to 1.
 
         Raises:
             CodecError: one is damaged, of another model, or none of ours.
             ValueError: the pictures have different sizes; read them one by one.
         """
-        pictures = [self._picture_of(file) for file in files]
+        parts = [within(tell, number / len(files), (number + 1) / len(files)) for number in range(len(files))]
+        pictures = [self._picture_of(file, part) for file, part in zip(files, parts, strict=True)]
         if len({picture.shape for picture in pictures}) != 1:
             raise ValueError(f"files: wanted pictures of one size, got {sorted({tuple(p.shape) for p in pictures})}")
         return torch.stack(pictures)
 
-    def _file_of(self, picture: Tensor, steps: int) -> bytes:
-        channels, height, width = picture.shape
-        content = Container(self.fingerprint, channels, steps / LEVEL_STEPS + 1, height, width, b"")
-        symbols, which = self._symbols_of(picture.expand(self.colours, -1, -1)[None], steps)
-        return container.pack(content._replace(payload=encode(symbols, which, self.tables)))
+    def _file_of(self, picture: Tensor, steps: int, refine: int, tell: Tell) -> bytes:
+        shape, analysed = picture.shape, 1 / (refine + 2)  # a step takes about as long as all the rest
+        latents = self._latents_of(picture.expand(self.colours, -1, -1)[None], steps, within(tell, 0, analysed))
+        if refine:
+            cost = self._cost(picture, steps)
+            candidates = chain([latents], refined(latents, cost, refine, within(tell, analysed, 1 - analysed)))
+            coded = (self._coded(candidate, shape, steps) for candidate in candidates)
+            file, _ = min(coded, key=lambda pair: cost.of(pair[0], self._drawn(pair[1], shape, steps)))
+        else:
+            file, _ = self._coded(latents, shape, steps)
+        tell(1)
+        return file
 
-    def _picture_of(self, file: bytes) -> Tensor:
+    def _coded(self, latents: Latents, shape: Sequence[int], steps: int) -> tuple[bytes, Tensor]:
+        """Return the file of the latents of a picture (C, H, W), and the code that is read from it."""
+        symbols, which, code = self._symbols_of(latents, steps)
+        content = Container(self.fingerprint, shape[0], steps / LEVEL_STEPS + 1, *shape[1:], b"")
+        return container.pack(content._replace(payload=encode(symbols, which, self.tables))), code
+
+    def _cost(self, picture: Tensor, steps: int) -> Cost:
+        """Return what latents of a picture (C, H, W) cost at a quality."""
+        place = steps / LEVEL_STEPS
+        prices = torch.tensor(self.lmbdas, dtype=torch.float64).log()
+        lmbda = between(prices, torch.tensor([place], dtype=torch.float64)).exp().item()  # on a line through log λ
+        first = self._first_hyper_table(steps)
+        tables = self.tables.tables[first : first + self.hyper_channels]
+        return Cost(
+            picture[None], lmbda, floats_of(self.prior), bits_in(tables, HYPER_REACH + 1), torch.tensor([place]),
+            self.synthesis, self._factors(self.log_back, steps),
+        )  # fmt: skip
+
+    def _picture_of(self, file: bytes, tell: Tell) -> Tensor:
         content = container.unpack(file)
         if content.fingerprint != self.fingerprint:
             raise CodecError(
@@ -164,35 +208,47 @@ class PictureCodec:
         if content.channels not in (1, self.colours):
             raise CodecError(f"it says that it has {content.channels} channels, where the model has {self.colours}")
         grid = tuple(-(-length // self.stride) for length in (content.height, content.width))
-        y = self._code_of(content.payload, grid, steps)
-        x_hat = in_bands(self.synthesis, y, (1, self.stride))[0, :, : content.height, : content.width]
-        if content.channels < self.colours:
+        code = self._code_of(content.payload, grid, steps, within(tell, 0, READING))
+        shape = (content.channels, content.height, content.width)
+        return self._drawn(code, shape, steps, within(tell, READING, 1))
+
+    def _drawn(self, code: Tensor, shape: Sequence[int], steps: int, tell: Tell = silent) -> Tensor:
+        """Return the picture (C, H, W) of a code, which is in units of 1/64 of a step."""
+        y = (code / UNIT).float()[None] / self._factors(self.log_back, steps)
+        x_hat = in_bands(self.synthesis, y, (1, self.stride), tell=tell)[0, :, : shape[1], : shape[2]]
+        if shape[0] < self.colours:
             x_hat = x_hat.mean(0, keepdim=True)
         return (x_hat.clamp(0, 1) * 255).round() / 255
 
-    def _symbols_of(self, x: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is coded of a picture (1, colours, H, W): whole numbers, and of each the number of its table."""
+    def _latents_of(self, x: Tensor, steps: int, tell: Tell = silent) -> Latents:
+        """Return what the encoder makes of a picture (1, colours, H, W), not rounded yet."""
         below, right = (-length % self.stride for length in x.shape[2:])
         x = F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
-        y = in_bands(self.analysis, x, (self.stride, 1)) * self._factors(self.log_gain, steps)
-        z = self.hyper_analysis(filled_up(y))[0].round().clamp(-FARTHEST_HYPER, FARTHEST_HYPER)
+        y = in_bands(self.analysis, x, (self.stride, 1), tell=tell) * self._factors(self.log_gain, steps)
+        return Latents(y, self.hyper_analysis(filled_up(y)))
+
+    def _symbols_of(self, latents: Latents, steps: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
+        """Return what is coded: whole numbers, and of each the number of its table; and the code they stand for."""
+        z = latents.z[0].round().clamp(-FARTHEST_HYPER, FARTHEST_HYPER)
         values, which = [z.flatten().int()], [self._hyper_which(z.shape, steps).int()]
-        halves, y = _Halves(self.prior, z, y.shape[2:], steps), y[0].double() * UNIT
+        halves, y = _Halves(self.prior, z, latents.y.shape[2:], steps), latents.y[0].double() * UNIT
         for half in halves:
             symbols = ((y[half.coded] - half.mean[half.coded]) / UNIT).round().clamp(-FARTHEST, FARTHEST)
             values, which = [*values, symbols.int()], [*which, half.which]
             halves.fill(half, symbols)
-        return torch.cat(values).numpy(), torch.cat(which).numpy()
+        return torch.cat(values).numpy(), torch.cat(which).numpy(), halves.code
 
-    def _code_of(self, payload: bytes, grid: tuple[int, int], steps: int) -> Tensor:
+    def _code_of(self, payload: bytes, grid: tuple[int, int], steps: int, tell: Tell = silent) -> Tensor:
+        """Return a code (channels, *grid), whole numbers in units of 1/64 of a step."""
         decoder = Decoder(payload, self.tables)
         shape = (self.hyper_channels, *(-(-length // HYPER_STRIDE) for length in grid))
         z = torch.from_numpy(decoder.read(self._hyper_which(shape, steps).numpy())).reshape(shape)
         halves = _Halves(self.prior, z, grid, steps)
-        for half in halves:
-            halves.fill(half, torch.from_numpy(decoder.read(half.which.numpy())))
+        for number, half in enumerate(halves):
+            symbols = _read(decoder, half.which.numpy(), within(tell, number / 2, (number + 1) / 2))
+            halves.fill(half, torch.from_numpy(symbols))
         decoder.finish()
-        return (halves.code / UNIT).float()[None] / self._factors(self.log_back, steps)
+        return halves.code
 
     @property
     def hyper_channels(self) -> int:
@@ -200,9 +256,12 @@ class PictureCodec:
 
     def _hyper_which(self, shape: tuple[int, int, int], steps: int) -> Tensor:
         """Return the number of the table of each hyper-latent: those of the nearest quality, one for each channel."""
-        level = (steps + LEVEL_STEPS // 2) // LEVEL_STEPS
-        first = SCALES + level * shape[0]
+        first = self._first_hyper_table(steps)
         return torch.arange(first, first + shape[0])[:, None, None].expand(shape).flatten()
+
+    def _first_hyper_table(self, steps: int) -> int:
+        level = (steps + LEVEL_STEPS // 2) // LEVEL_STEPS
+        return SCALES + level * self.hyper_channels
 
     def _factors(self, logarithms: Tensor, steps: int) -> Tensor:
         return between(logarithms, torch.tensor([steps / LEVEL_STEPS])).exp()[:, :, None, None]
@@ -266,6 +325,15 @@ def hyper_tables(prior: HyperPrior) -> list[Table]:
         first, last = (usual[0], usual[-1]) if len(usual) else (HYPER_REACH, HYPER_REACH)
         tables.append(table_of(row[first : last + 1], first - HYPER_REACH))
     return tables
+
+
+def _read(decoder: Decoder, which: np.ndarray, tell: Tell) -> np.ndarray:
+    """Return the next values, read a part after the other."""
+    parts = [decoder.read(which[:0])]
+    for start in range(0, len(which), TOLD_EACH):
+        parts.append(decoder.read(which[start : start + TOLD_EACH]))
+        tell(min((start + TOLD_EACH) / len(which), 1))
+    return np.concatenate(parts)
 
 
 def check_quality(quality: float, levels: int) -> float:

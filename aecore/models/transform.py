@@ -12,6 +12,7 @@ from torch.nn.functional import relu
 
 from .fully_convolutional import blocks_of
 from .principal import PrincipalComponents, principal_components
+from .progress import Tell, silent
 
 BLOCKS = 2  # residual blocks in each of the two halves of either network
 MARGIN = 3  # places of the code, on each side, that one of them depends on beside itself
@@ -134,7 +135,9 @@ def start_as_pca(encoder: nn.Sequential, decoder: nn.Sequential, principal: Nest
     _set(out, inner.components.T * half, inner.mean)
 
 
-def in_bands(network: nn.Module, x: Tensor, stride: tuple[int, int], band: int = 32) -> Tensor:
+def in_bands(
+    network: nn.Module, x: Tensor, stride: tuple[int, int], band: int = 32, tell: Tell = silent
+) -> Tensor:
     """Return `network(x)`, computed from some rows at a time, with as much around them as they depend on.
 
     So a photograph of 12 megapixels takes no more memory than its rows. The values differ from those of the whole by
@@ -145,6 +148,7 @@ def in_bands(network: nn.Module, x: Tensor, stride: tuple[int, int], band: int =
         x: one image, or one code, as a batch of one.
         stride: how many rows of `x`, and how many of what comes out, come to one row of the code.
         band: rows of the code at a time.
+        tell: is told the share that is done.
     """
     before, after = stride
     rows, found = x.shape[2] // before, []
@@ -153,6 +157,7 @@ def in_bands(network: nn.Module, x: Tensor, stride: tuple[int, int], band: int =
         low, high = max(top - MARGIN, 0), min(bottom + MARGIN, rows)
         part = network(x[:, :, low * before : high * before])
         found.append(part[:, :, (top - low) * after : (bottom - low) * after])
+        tell(bottom / rows)
     return torch.cat(found, 2)
 
 

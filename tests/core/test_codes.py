@@ -7,7 +7,9 @@ import torch
 
 from aecore import codes
 from aecore.data.images import Images
-from aecore.models import LinearAutoencoder
+from aecore.models import LinearAutoencoder, blocks_of, nested_components
+from aecore.models.principal import PrincipalComponents
+from aecore.models.transform import NestedComponents
 
 
 def images(pixels, labels=None):
@@ -57,6 +59,74 @@ class TestLinearProbe:
     def test_refuses_test_codes_of_another_shape(self):
         with pytest.raises(ValueError, match=r"z_test: wanted codes of shape \(2,\), got \(3,\)"):
             codes.linear_probe(torch.zeros(4, 2), torch.zeros(4), torch.zeros(4, 3), torch.zeros(4))
+
+
+class TestRoundedComponents:
+    @pytest.fixture
+    def pixels(self):
+        """Components that leave an image of one colour as it is: the mean is 0, and a block has one pixel."""
+        part = PrincipalComponents(torch.zeros(1), torch.eye(1), torch.ones(1))
+        return NestedComponents(part, part)
+
+    def test_bits_and_images_by_hand(self, pixels):
+        # In steps of .2 the training pixels are 0, 0, 0, 1: 3.1 and 1.1 of 4.2. The images are 0 and 1, and 1 and 1.
+        train = torch.tensor([0.0, 0.05, 0.09, 0.2]).reshape(1, 1, 1, 4)
+        x = torch.tensor([[0.04, 0.25], [0.15, 0.2]]).reshape(2, 1, 1, 2)
+        bpp, x_hat = codes.rounded_components(pixels, train, x, 0.2)
+        rare, often = -math.log2(1.1 / 4.2), -math.log2(3.1 / 4.2)
+        torch.testing.assert_close(bpp, torch.tensor([(often + rare) / 2, rare]))
+        torch.testing.assert_close(x_hat, torch.tensor([[0.0, 0.2], [0.2, 0.2]]).reshape(2, 1, 1, 2))
+
+    def test_images_stay_in_their_range(self, pixels):
+        x = torch.ones(1, 1, 1, 1)
+        assert codes.rounded_components(pixels, x, x, 0.6)[1].item() == 1  # not 1.2
+
+    def test_each_component_has_frequencies_of_its_own(self):
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(6, 3, 8, 8, generator=generator) * 0.1
+        x[:, 0] += torch.rand(6, 1, 1, generator=generator)  # red differs from image to image, and much more
+        principal = nested_components(x, 12, 6, (2, 2))
+        symbols = (principal.encode(x) / 0.05).round().movedim(1, -1).flatten(0, -2).long()
+        values = range(symbols.min(), symbols.max() + 1)
+        bits = 0
+        for component in symbols.T.tolist():
+            total = len(component) + 0.1 * len(values)
+            bits += sum(-math.log2((component.count(value) + 0.1) / total) for value in component)
+        found = codes.rounded_components(principal, x, x, 0.05)[0]
+        assert found.mean().item() == pytest.approx(bits / 6 / 64, rel=1e-5)  # float32
+
+    def test_bytes_are_taken_as_shares_of_white(self, pixels):
+        x = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
+        found = [codes.rounded_components(pixels, train, train, 0.1) for train in (x, x / 255)]
+        assert torch.equal(found[0][0], found[1][0])
+        assert torch.equal(found[0][1], found[1][1])
+
+    @pytest.mark.parametrize("step", [0, -0.1, math.nan, math.inf])
+    def test_a_step_that_is_none_is_refused(self, pixels, step):
+        with pytest.raises(ValueError, match="step: wanted a positive number such as 0.1"):
+            codes.rounded_components(pixels, torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), step)
+
+
+class TestNestedComponents:
+    def test_all_of_them_keep_the_whole_image(self):
+        x = torch.rand(5, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+        principal = nested_components(x.repeat(4, 1, 1, 1) + 0.1 * torch.randn(20, 3, 8, 12), 27, 12, (2, 2))
+        few = principal.outer._replace(components=torch.eye(48), mean=torch.zeros(48))
+        found = NestedComponents(principal.inner, few)
+        torch.testing.assert_close(found.decode(found.encode(x)), x)
+
+    def test_give_values_of_variance_and_order_of_the_deviations(self):
+        x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        principal = nested_components(x, 8, 4, (2, 2))
+        values = principal.encode(x).movedim(1, -1).flatten(0, -2)
+        torch.testing.assert_close(values.std(0), principal.outer.deviations, rtol=0.02, atol=0)  # N or N − 1, of 160
+        torch.testing.assert_close(values.mean(0), torch.zeros(8), rtol=0, atol=1e-5)
+
+    def test_a_block_is_a_block_of_the_image(self):
+        x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        principal = nested_components(torch.rand(30, 3, 8, 8), 5, 12, (2, 2))
+        whole = principal.encode(x)
+        torch.testing.assert_close(whole.movedim(1, -1).reshape(-1, 5), principal.encode(blocks_of(x, 4))[:, :, 0, 0])
 
 
 class TestIdealBytes:

@@ -1,6 +1,8 @@
 """`aecore compress` and `decompress`: pictures on the disk, and what is said of them."""
 
+import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -105,6 +107,57 @@ class TestCommands:
         arguments = ("compress", photo, "-o", tmp_path / "x.aec", "--quality", quality, "--weights", weights)
         assert run(*arguments) == 1
         assert "quality: wanted a number from 1 to 3" in capsys.readouterr().err
+
+
+    def test_refining_makes_a_cheaper_file(self, weights, tmp_path, codec):
+        pixels = np.random.default_rng(0).integers(100, 156, (24, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photo.png")
+        x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+        costs = []
+        for steps in (0, 30):
+            path = tmp_path / f"{steps}.aec"
+            assert run("compress", tmp_path / "photo.png", "-o", path, "--weights", weights, "--refine", steps) == 0
+            error = (codec.decompress([path.read_bytes()]) - x).square().mean().item()
+            costs.append(codec.lmbdas[1] * 255**2 * error + 8 * path.stat().st_size / 960)
+        assert costs[1] < costs[0]
+
+    def test_steps_that_are_none_are_status_1(self, photo, weights, tmp_path, capsys):
+        assert run("compress", photo, "-o", tmp_path / "x.aec", "--weights", weights, "--refine", "-1") == 1
+        assert "refine: wanted a number of steps, such as 100, or 0 for none, got -1" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class TestProgress:
+    @pytest.fixture
+    def shown(self, photo, weights, tmp_path, monkeypatch):
+        """What the two commands write on standard error, in an environment and on a stream."""
+
+        def run_both(stream, progress="1", delay=0):
+            monkeypatch.setenv("AECORE_PROGRESS", progress)
+            monkeypatch.setattr(compression, "DELAY", delay)
+            monkeypatch.setattr(sys, "stderr", stream)
+            run("compress", photo, "-o", tmp_path / "x.aec", "--weights", weights)
+            run("decompress", tmp_path / "x.aec", "-o", tmp_path / "x.png", "--weights", weights)
+            return stream.getvalue()
+
+        return run_both
+
+    def test_is_shown_on_a_terminal(self, shown):
+        told = shown(Terminal())
+        assert [what in told for what in ("encoding:   0%", "reading it again:", "decoding:")] == [True] * 3
+
+    def test_is_not_shown_elsewhere(self, shown):
+        assert shown(io.StringIO()) == ""
+
+    def test_is_not_shown_where_the_environment_says_so(self, shown):
+        assert shown(Terminal(), progress="0") == ""
+
+    def test_is_not_shown_of_what_takes_no_time(self, shown):
+        assert "%" not in shown(Terminal(), delay=60)
 
 
 class TestFilesOfPictures:

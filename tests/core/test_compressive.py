@@ -13,7 +13,8 @@ from aecore.codec import CodecError, container
 from aecore.data import Splits
 from aecore.models import CompressiveAutoencoder, PictureCodec, blocks_of, init_weights, nested_components
 from aecore.models import picture_codec as picture_codec_module
-from aecore.models.compressive import step_of
+from aecore.models.compressive import PRIORS, step_of
+from aecore.models.factorised import FactorisedPrior
 from aecore.models.hyperprior import (
     SCALE_STEP,
     SCALES,
@@ -28,6 +29,7 @@ from aecore.models.hyperprior import (
 from aecore.models.integer_prior import LIMIT, UNIT, IntegerConv, IntegerPrior, integers_of
 from aecore.models.transform import Block, in_bands
 from aecore.objectives import RateDistortion, VariableRate
+from aecore.runs.describe import describe
 
 SHAPE, STRIDES, LMBDAS = (3, 16, 24), (2, 2), (0.002, 0.05)
 WIDTH, CHANNELS = 12, 20  # 12 values are all of a block of 2×2 in colour, 20 of the 48 of one of 4×4
@@ -286,6 +288,136 @@ def _spread(answer, shift):
     return tuple(torch.as_tensor(part).expand(1, CHANNELS, 2, 2) for part in answer)
 
 
+def with_prior(name, principal=None):
+    torch.manual_seed(0)
+    return CompressiveAutoencoder(SHAPE, CHANNELS, WIDTH, STRIDES, LMBDAS, principal, prior=name)
+
+
+class TestPriors:
+    def test_with_context_is_the_usual_one_and_told_as_before(self, principal):
+        assert describe(with_prior("context", principal)) == describe(small_model(principal))
+
+    def test_are_told_apart(self):
+        assert len({describe(with_prior(name)) for name in PRIORS}) == len(PRIORS) == 3
+
+    def test_that_is_not_there_is_refused(self):
+        with pytest.raises(ValueError, match="prior: wanted one of 'factorised', 'hyperprior', 'context', got 'hyper'"):
+            with_prior("hyper")
+
+    @pytest.mark.parametrize("name", PRIORS)
+    def test_begin_near_the_best_they_can_do_without_training(self, principal, photos, name):
+        # PCA's values rounded in the best step, each channel at the entropy of its own histogram.
+        model = with_prior(name, principal).eval()
+        y = model.encode(photos)
+        bits = -model.entropy_model(y, 2)[1].log2().sum().item() / len(photos)
+        symbols = (y * model.log_gain[1].exp()[:, None, None]).round().movedim(1, 0).flatten(1)
+        counts = [torch.unique(row, return_counts=True)[1] / row.numel() for row in symbols]
+        wanted = sum(-(share * share.log2()).sum().item() for share in counts) * 24
+        assert wanted < bits < 1.6 * wanted
+
+    def test_a_factorised_one_has_a_probability_for_each_value_of_the_code_alone(self, photos):
+        model = with_prior("factorised").eval()
+        y_hat, likelihoods = model.entropy_model(model.encode(photos), 1)
+        assert (y_hat.shape, likelihoods.shape) == ((len(photos), CHANNELS, 4, 6), (len(photos), CHANNELS * 24))
+
+    def test_a_factorised_one_by_hand(self):
+        prior = FactorisedPrior(1, 1).eval()
+        with torch.no_grad():
+            prior.mixture_share[:] = torch.tensor([0.0, math.log(2), math.log(5)])  # an eighth, a quarter, the rest
+            prior.mixture_mean[:] = torch.tensor([0.0, 1.0, -2.0])
+            prior.mixture_scale[:] = (torch.tensor([0.5, 2.0, 4.0]) - SMALLEST).log()
+        y = torch.tensor([0.3, 2.0, -7.6, 40.0]).reshape(1, 1, 2, 2)
+        y_hat, found = prior(y, torch.zeros(1))
+        assert y_hat.flatten().tolist() == [0, 2, -8, 40]
+        for value, mass in zip((0, 2, -8, 40), found[0].tolist(), strict=True):
+            parts = ((1 / 8, 0, 0.5), (1 / 4, 2, 2), (5 / 8, -8, 4))
+            wanted = sum(share * mass_of(value - mean, scale) for share, mean, scale in parts)
+            assert mass == pytest.approx(wanted, rel=1e-3)  # the tail's share, of the one that is far away
+
+    def test_a_factorised_one_begins_with_the_deviations_it_is_given(self):
+        prior, relative = FactorisedPrior(2, 2), torch.tensor([[0.5, 4.0], [1.0, 30.0]])
+        prior.reset_parameters(relative)
+        narrow, middle, wide = (prior.mixture_scale[..., part].exp() * math.pi / math.sqrt(3) for part in range(3))
+        torch.testing.assert_close(torch.stack([3 * narrow, middle, wide / 3]), relative.expand(3, 2, 2))
+
+    def test_a_factorised_one_lies_between_two_qualities(self):
+        prior = FactorisedPrior(1, 2).eval()
+        prior.mixture_scale.data[:] = torch.tensor([1.0, 4.0]).log()[:, None, None]
+        found = prior(torch.zeros(1, 1, 1, 1), torch.tensor([0.5]))[1].item()
+        assert found == pytest.approx(mass_of(0, SMALLEST + 2), rel=1e-4)  # the tail's share
+
+    def test_a_factorised_one_sees_no_neighbours(self, photos):
+        model = with_prior("factorised").eval()
+        y = model.encode(photos[:1])
+        other = y.clone()
+        other[0, 3, 1, 2] += 5
+        different = model.entropy_model(y, 2)[1] != model.entropy_model(other, 2)[1]
+        assert different.nonzero().tolist() == [[0, 3 * 24 + 6 + 2]]
+
+    def test_a_factorised_one_writes_no_files_and_says_which_do(self, photos):
+        with pytest.raises(ValueError, match="prior: 'factorised' has no tables .*'hyperprior' or 'context' writes"):
+            with_prior("factorised").compress(photos)
+
+    def test_a_hyperprior_is_the_one_with_context_where_that_weighs_nothing(self, principal, photos):
+        plain, usual = with_prior("hyperprior", principal).eval(), small_model(principal).eval()
+        usual.load_state_dict(plain.state_dict(), strict=False)
+        for weight in (usual.prior.context.weight, usual.prior.second_hidden):
+            torch.nn.init.zeros_(weight)
+        y = usual.encode(photos)
+        for found, wanted in zip(plain.entropy_model(y, 1.5), usual.entropy_model(y, 1.5), strict=True):
+            assert torch.equal(found, wanted)
+        assert plain.codec().fingerprint == usual.codec().fingerprint
+
+    def test_a_hyperprior_sees_no_neighbours(self):
+        prior, y = with_prior("hyperprior").eval().prior, torch.randn(1, CHANNELS, 4, 6)
+        torch.nn.init.zeros_(prior.analysis[-1].weight)  # else hyper-latents would hear of all values
+        other = y.clone()
+        other[0, 3, 1, 2] += 5
+        different = (prior(y, torch.zeros(1))[1] != prior(other, torch.zeros(1))[1]).nonzero()
+        assert different.tolist() == [[0, 3 * 24 + 6 + 2]]
+
+    def test_files_of_a_hyperprior_come_back(self, principal):
+        codec, x = with_prior("hyperprior", principal).codec(), picture(33, 47)
+        again = PictureCodec.from_bytes(codec.to_bytes())
+        assert torch.equal(again.decompress(codec.compress(x, 2)), codec.decompress(codec.compress(x, 2)))
+        assert psnr(x, codec.decompress(codec.compress(x, 2))) > 20
+
+    def test_a_file_of_a_hyperprior_is_as_long_as_the_model_says(self, principal):
+        model, x = with_prior("hyperprior", principal).eval(), picture(96, 128)
+        model.prior.level_scale.data += 3  # 24 rungs: no value is on the lowest, which is not coded
+        wanted = -model.entropy_model(model.encode(x), 2)[1].log2().sum().item()
+        found = 8 * (len(model.codec(bits=16).compress(x, 2)[0]) - container.OVERHEAD)
+        assert abs(found - wanted) < 0.02 * wanted + 64  # rounded scales and weights, and the coder's state
+
+    def test_to_make_files_draws_no_random_numbers(self):
+        model = with_prior("hyperprior")
+        torch.manual_seed(1)
+        integers_of(model.prior)
+        found = torch.rand(1)
+        torch.manual_seed(1)
+        assert torch.equal(torch.rand(1), found)
+
+    @pytest.mark.parametrize("name", ["factorised", "hyperprior"])
+    def test_training_makes_the_loss_small_and_moves_all_weights(self, principal, photos, name):
+        images = ae.from_array((photos * 255).byte().numpy())
+        data = Splits(images[:24], images[24:27], images[27:])
+        model = with_prior(name, principal)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        plan = ae.Plan(epochs=12, batch_size=6, lr=5e-3)
+        run = ae.fit(model, data, plan, objective=VariableRate())
+        assert run.history.train["loss"][-1] < 0.95 * run.history.train["loss"][0]
+        assert [key for key, value in run.model.state_dict().items() if torch.equal(value, before[key])] == []
+
+
+def mass_of(distance, scale):
+    """What a logistic distribution gives to the interval of length 1 around a distance from its mean."""
+
+    def below(x):
+        return 1 / (1 + math.exp(-x / scale))
+
+    return below(0.5 - abs(distance)) - below(-0.5 - abs(distance))
+
+
 class TestIntegers:
     @pytest.fixture
     def arrays(self, model):
@@ -415,7 +547,8 @@ class TestFiles:
 
     def test_values_on_the_lowest_rung_are_not_coded(self, model):
         model.prior.level_scale.data -= 1000
-        symbols, which = model.codec()._symbols_of(picture(16, 16), 0)
+        codec = model.codec()
+        symbols, which, _ = codec._symbols_of(codec._latents_of(picture(16, 16), 0), 0)
         assert len(symbols) == len(which) == CHANNELS // 4  # one hyper-latent for each channel
 
     def test_a_grey_picture_stays_grey(self, codec):
@@ -442,8 +575,8 @@ class TestFiles:
     def test_values_far_beyond_any_table_come_back(self, codec):
         codec.log_gain += 12  # 160,000 times as fine: all is cut off at the farthest that can be written
         file = codec.compress(picture(8, 8), 2)[0]
-        y = codec._code_of(container.unpack(file).payload, (2, 2), 64) * codec._factors(codec.log_back, 64)
-        assert y.abs().max() > 10_000
+        code = codec._code_of(container.unpack(file).payload, (2, 2), 64)
+        assert code.abs().max() > 10_000 * UNIT
 
     @pytest.mark.parametrize(
         ("x", "said"),

@@ -401,6 +401,13 @@ class TestVariableRate:
         wanted = math.sqrt(0.001024 ** (1 / 3) / 0.02) * (0.02 * 65025 * MSE + 7 / 4)
         assert found["loss"] == pytest.approx(wanted, rel=1e-5)  # float32
 
+    def test_copies_no_numbers_to_the_device(self, monkeypatch):
+        # A recorded step of a GPU cannot take them from there.
+        monkeypatch.setattr(torch, "tensor", lambda *given, **more: pytest.fail(f"torch.tensor({given})"))
+        for model in (self.Codec(), self.Codec().eval()):
+            monkeypatch.setattr(model, "entropy_model", lambda y, quality: (y, y.flatten(1).clamp(min=0.1)))
+            VariableRate()(model, Batch(X, None, len(X), torch.zeros(())))
+
     @pytest.mark.parametrize("ends", [-0.1, 1.1, math.nan, "all"])
     def test_a_share_that_is_none_is_refused(self, ends):
         with pytest.raises(ValueError, match="ends: wanted a"):
