@@ -50,6 +50,22 @@ class Tables:
     def __len__(self) -> int:
         return len(self.tables)
 
+    def bits(self, values: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Return what each value costs, in bits, as floats; of one beyond its table the escape alone.
+
+        Args:
+            values: whole numbers.
+            which: of each the number of its table.
+        """
+        places, _ = self.places(values, which)
+        return PRECISION - np.log2(self.flat[places + 1] - self.flat[places])
+
+    def places(self, values: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the range of each value begins in `flat`, and how far it lies from its table's first value."""
+        symbols = values - self.firsts[which]
+        escapes = self.escapes[which]
+        return self.begins[which] + np.where((symbols < 0) | (symbols >= escapes), escapes, symbols), symbols
+
 
 def encode(values: np.ndarray, which: np.ndarray, tables: Tables) -> bytes:
     """Return values as bytes.
@@ -152,9 +168,9 @@ def _ranges(values: np.ndarray, which: np.ndarray, tables: Tables) -> tuple[np.n
         raise ValueError(f"values, which: wanted two rows of one length, got {values.shape} and {which.shape}")
     if len(which) and not 0 <= which.min() <= which.max() < len(tables):
         raise ValueError(f"which: there are tables 0 to {len(tables) - 1}, got {which.min()} to {which.max()}")
-    symbols, escapes = values - tables.firsts[which], tables.escapes[which]
+    places, symbols = tables.places(values, which)
+    escapes = tables.escapes[which]
     outside = (symbols < 0) | (symbols >= escapes)
-    places = tables.begins[which] + np.where(outside, escapes, symbols)
     begins = tables.flat[places]
     frequencies = tables.flat[places + 1] - begins
     far = np.flatnonzero(outside)

@@ -135,13 +135,7 @@ class PictureCodec:
         """
         if not isinstance(refine, int) or isinstance(refine, bool) or refine < 0:
             raise ValueError(f"refine: wanted a number of steps, such as 100, or 0 for none, got {refine!r}")
-        steps = round((check_quality(quality, self.levels) - 1) * LEVEL_STEPS)
-        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] not in (1, self.colours) or not x.is_floating_point():
-            found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"x: wanted floats of shape (N, {self.colours}, H, W), or grey ones, got {found}")
-        if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # written so that NaN is refused too
-            raise ValueError(f"x: wanted values in [0, 1], got {x.min():.3g} to {x.max():.3g}")
-        container.check_size(*x.shape[2:])
+        steps = self._checked(x, quality)
         parts = [within(tell, number / len(x), (number + 1) / len(x)) for number in range(len(x))]
         pictures = [one.float().cpu().clone() for one in x]
         return [self._file_of(one, steps, refine, part) for one, part in zip(pictures, parts, strict=True)]
@@ -163,6 +157,50 @@ class PictureCodec:
         if len({picture.shape for picture in pictures}) != 1:
             raise ValueError(f"files: wanted pictures of one size, got {sorted({tuple(p.shape) for p in pictures})}")
         return torch.stack(pictures)
+
+    @torch.no_grad()
+    def bits(self, x: Tensor, quality: float) -> Tensor:
+        """Return how many bits each place of the code of an image takes: where in the picture a file's bytes are spent.
+
+        Hyper-latents stand for several places each, among which their bits are shared out. Added up, it is what the
+        file's payload has but for the state of the coder.
+
+        Args:
+            x: one image, floats in [0, 1] of shape (1, C, H, W).
+            quality: as of `compress`.
+
+        Returns:
+            Of shape (⌈H/stride⌉, ⌈W/stride⌉).
+
+        Raises:
+            ValueError: it is not one image, or it or the quality does not fit.
+        """
+        steps = self._checked(x, quality)
+        if len(x) != 1:
+            raise ValueError(f"x: wanted one image, of shape (1, C, H, W), got {len(x)}")
+        latents = self._latents_of(x.float().cpu().expand(-1, self.colours, -1, -1), steps)
+        values, which, _ = self._symbols_of(latents, steps)
+        bits, grid = torch.from_numpy(self.tables.bits(values, which)), latents.y.shape[2:]
+        shape, count = latents.z.shape[1:], latents.z.numel()
+        found = _shared_out(bits[:count].reshape(shape).sum(0), grid)
+        halves = _Halves(self.prior, torch.from_numpy(values[:count]).reshape(shape), grid, steps)
+        for half in halves:
+            after = count + int(half.coded.sum())
+            found = found + torch.zeros_like(halves.code).masked_scatter(half.coded, bits[count:after]).sum(0)
+            halves.fill(half, torch.from_numpy(values[count:after]))
+            count = after
+        return found
+
+    def _checked(self, x: Tensor, quality: float) -> int:
+        """Return a quality in steps of 1/64, from 0, or raise a ValueError where it or the images do not fit."""
+        steps = round((check_quality(quality, self.levels) - 1) * LEVEL_STEPS)
+        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] not in (1, self.colours) or not x.is_floating_point():
+            found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x: wanted floats of shape (N, {self.colours}, H, W), or grey ones, got {found}")
+        if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # written so that NaN is refused too
+            raise ValueError(f"x: wanted values in [0, 1], got {x.min():.3g} to {x.max():.3g}")
+        container.check_size(*x.shape[2:])
+        return steps
 
     def _file_of(self, picture: Tensor, steps: int, refine: int, tell: Tell) -> bytes:
         shape, analysed = picture.shape, 1 / (refine + 2)  # a step takes about as long as all the rest
@@ -325,6 +363,15 @@ def hyper_tables(prior: HyperPrior) -> list[Table]:
         first, last = (usual[0], usual[-1]) if len(usual) else (HYPER_REACH, HYPER_REACH)
         tables.append(table_of(row[first : last + 1], first - HYPER_REACH))
     return tables
+
+
+def _shared_out(values: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return values of hyper-latents (h, w) shared out evenly among the places of a code of that height and width."""
+    for dim, length in enumerate(grid):
+        begins = HYPER_STRIDE * torch.arange(values.shape[dim])
+        places = (length - begins).clamp(max=HYPER_STRIDE)  # the last one may stand for fewer
+        values = (values / places.reshape(-1, *[1] * (1 - dim))).repeat_interleave(places, dim)
+    return values
 
 
 def _read(decoder: Decoder, which: np.ndarray, tell: Tell) -> np.ndarray:

@@ -652,6 +652,34 @@ class TestDamagedFiles:
             codec.decompress([container.pack(empty(codec))])
 
 
+class TestBitsOfPlaces:
+    @pytest.mark.parametrize("size", [(64, 64), (40, 72), (9, 200)])
+    def test_add_up_to_the_payload_but_for_the_state_of_the_coder(self, codec, size):
+        x = picture(*size)
+        [file] = codec.compress(x, 1.5)
+        spare = 8 * (len(file) - container.OVERHEAD) - codec.bits(x, 1.5).sum().item()
+        assert 0 <= spare <= 48 + 8 * size[0] * size[1] / 1000  # five bytes of state, and what rounding to words costs
+
+    def test_there_is_one_for_each_place_of_the_code(self, codec):
+        stride = codec.stride
+        assert codec.bits(picture(3 * stride, 5 * stride - 1), 1).shape == (3, 5)
+
+    def test_an_even_half_costs_less_than_a_busy_one(self, codec):
+        x = picture(64, 128)
+        x[:, :, :, :64] = 0.5
+        left, right = codec.bits(x, 2).chunk(2, 1)
+        assert left.sum() < 0.8 * right.sum()
+
+    def test_more_than_one_image_is_refused(self, codec):
+        with pytest.raises(ValueError, match="x: wanted one image"):
+            codec.bits(picture(16, 16).repeat(2, 1, 1, 1), 1)
+
+    def test_of_hyper_latents_are_shared_out_among_the_places_that_there_are(self):
+        values = torch.tensor([[16.0, 16.0], [8.0, 6.0]])  # for 4 + 1 rows and 4 + 2 columns
+        shared = picture_codec_module._shared_out(values, (5, 6))
+        assert shared.tolist() == [[1, 1, 1, 1, 2, 2]] * 4 + [[2, 2, 2, 2, 3, 3]]
+
+
 def empty(codec):
     """What a file of 24×24 pixels holds, without its coded values."""
     return container.Container(codec.fingerprint, 3, 1.0, 24, 24, b"")
