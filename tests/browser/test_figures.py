@@ -399,3 +399,52 @@ def test_asks_no_other_host_and_complains_of_nothing(all_figures):
     assert all_figures.requests[0].startswith("file:")
     assert [url[:200] for url in all_figures.requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert all_figures.complaints == []
+
+
+def told(figures, kind, name):
+    """Return one list of a figure's data."""
+    return json.loads(re.search(rf'"{name}": (\[.*?\])(?:, "\w+":|\}})', figures[kind].html)[1])
+
+
+@pytest.mark.parametrize("key", ["Home", "End"])
+def test_status_counts_the_classes_of_the_ten_closest_codes(all_figures, figures, key):
+    press(all_figures, "one", key)
+    here = float(place(all_figures, "one").locator(".control output").inner_text().replace("−", "-"))
+    near = sorted(told(figures, "one", "points"), key=lambda point: abs(point[0] - here))[:10]
+    classes = [point[1] for point in near]
+    count, name = max((classes.count(c), -c) for c in set(classes))
+    wanted = f"Of the 10 marked images with the closest codes, {count} are of class “{('ant', 'bee', 'cat')[-name]}”."
+    assert place(all_figures, "one").locator(".status").inner_text() == wanted
+
+
+NAMES = """place => [...place.shadowRoot.querySelectorAll(".class")].map(one => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return [x + width / 2, y + height / 2];
+})"""
+
+
+def test_names_of_classes_with_one_mean_do_not_overlap(browser, tmp_path):
+    # The class alternates while the image does not: the means of the two codes are one place.
+    pixels = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = Images(pixels.repeat_interleave(2, 0), torch.arange(24) % 2, "twins", classes=("a", "b"))
+    path = tmp_path / "twins.html"
+    path.write_text(PAGE.format(INTERACTIVE.code(model(2), images, max_bytes=60_000).html), encoding="utf-8")
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('[data-aecore]').shadowRoot !== null")
+    (ax, ay), (bx, by) = page.locator("[data-aecore]").evaluate(NAMES)
+    side = page.locator("[data-aecore] .area").bounding_box()["width"]
+    # 0.065 of the plane, a little more than a name of one letter is wide.
+    assert abs(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5 - 0.065 * side) < 1
+
+
+def test_name_that_is_alone_stands_at_its_mean(all_figures, figures):
+    means = [one["mean"] for one in json.loads(re.search(r'"classes": (\[\{.*?\}\])', figures["two"].html)[1])]
+    axes = json.loads(re.search(r'"axes": (\[\{.*?\}\])', figures["two"].html)[1])
+    area = place(all_figures, "two").locator(".area").bounding_box()
+    ends = [(axis["values"][0], axis["values"][-1]) for axis in axes]
+    wanted = [[(at - low) / (high - low) for at, (low, high) in zip(one, ends, strict=True)] for one in means]
+    found = place(all_figures, "two").evaluate(NAMES)
+    for (x, y), (across, up) in zip(found, wanted, strict=True):
+        assert abs(x - area["x"] - across * area["width"]) < 1
+        assert abs(area["y"] + area["height"] - y - up * area["height"]) < 1
