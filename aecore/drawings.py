@@ -262,7 +262,7 @@ def layers(rows: Mapping[str, Sequence[str | tuple[str, str]]], inches: float = 
         raise ValueError(f"rows: wanted one network or more, each of one box or more, got {dict(rows)!r}")
     boxes = {name: [(box, WHITE) if isinstance(box, str) else box for box in row] for name, row in rows.items()}
     lines = max(words.count("\n") + 1 for row in boxes.values() for words, _ in row)
-    wide, high, gap = 2.0, 0.35 + 0.42 * lines, 0.5
+    wide, high, gap = 2.3, 0.35 + 0.42 * lines, 0.45
     head = 0.6 if any(rows) else 0.1
     most = max(map(len, rows.values()))
     canvas = _Canvas(most * (wide + gap) - gap, (head + high + 0.3) * len(rows), inches)
@@ -272,7 +272,7 @@ def layers(rows: Mapping[str, Sequence[str | tuple[str, str]]], inches: float = 
         for i, (words, fill) in enumerate(row):
             x, middle = i * (wide + gap), top + high / 2
             canvas.box((x, top), (wide, high), fill)
-            canvas.text((x + wide / 2, middle), words, size=0.85)
+            canvas.text((x + wide / 2, middle), words, size=0.8)
             if i:
                 canvas.arrow((x - gap, middle), (x, middle))
     return canvas.figure

@@ -423,28 +423,43 @@ NAMES = """place => [...place.shadowRoot.querySelectorAll(".class")].map(one => 
 })"""
 
 
-def test_names_of_classes_with_one_mean_do_not_overlap(browser, tmp_path):
-    # The class alternates while the image does not: the means of the two codes are one place.
-    pixels = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    images = Images(pixels.repeat_interleave(2, 0), torch.arange(24) % 2, "twins", classes=("a", "b"))
+@pytest.mark.parametrize("brighter", [0, 2])
+def test_names_of_classes_with_close_means_are_moved_apart(browser, tmp_path, brighter):
+    # Each image stands there twice, as an "a" and as a slightly brighter "b".
+    pixels = torch.randint(0, 250, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(24) % 2
+    pixels = pixels.repeat_interleave(2, 0) + (brighter * labels).to(torch.uint8)[:, None, None, None]
+    figure = INTERACTIVE.code(model(2), Images(pixels, labels, "twins", classes=("a", "b")), max_bytes=60_000)
     path = tmp_path / "twins.html"
-    path.write_text(PAGE.format(INTERACTIVE.code(model(2), images, max_bytes=60_000).html), encoding="utf-8")
+    path.write_text(PAGE.format(figure.html), encoding="utf-8")
     page = browser.new_page(viewport=DESKTOP)
     page.goto(path.as_uri())
     page.wait_for_function("document.querySelector('[data-aecore]').shadowRoot !== null")
     (ax, ay), (bx, by) = page.locator("[data-aecore]").evaluate(NAMES)
     side = page.locator("[data-aecore] .area").bounding_box()["width"]
-    # 0.065 of the plane, a little more than a name of one letter is wide.
-    assert abs(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5 - 0.065 * side) < 1
+    # 0.065 of the plane, a little more than a name of one letter is wide, in the direction of the means.
+    across, up = (1, 0) if brighter == 0 else between_means({"twins": figure})
+    far = 0.065 * side / (across**2 + up**2) ** 0.5
+    assert (bx - ax, ay - by) == pytest.approx((far * across, far * up), abs=1)
+
+
+def between_means(figures):
+    """Return how far the second mean lies to the right of the first one and above it, as fractions of the plane."""
+    a, b = means_in_the_plane(figures, "twins")
+    return b[0] - a[0], b[1] - a[1]
+
+
+def means_in_the_plane(figures, kind):
+    """Return the classes' mean codes as fractions of the plane, from the left and from below."""
+    means = [one["mean"] for one in json.loads(re.search(r'"classes": (\[\{.*?\}\])', figures[kind].html)[1])]
+    axes = json.loads(re.search(r'"axes": (\[\{.*?\}\])', figures[kind].html)[1])
+    ends = [(axis["values"][0], axis["values"][-1]) for axis in axes]
+    return [[(at - low) / (high - low) for at, (low, high) in zip(one, ends, strict=True)] for one in means]
 
 
 def test_name_that_is_alone_stands_at_its_mean(all_figures, figures):
-    means = [one["mean"] for one in json.loads(re.search(r'"classes": (\[\{.*?\}\])', figures["two"].html)[1])]
-    axes = json.loads(re.search(r'"axes": (\[\{.*?\}\])', figures["two"].html)[1])
     area = place(all_figures, "two").locator(".area").bounding_box()
-    ends = [(axis["values"][0], axis["values"][-1]) for axis in axes]
-    wanted = [[(at - low) / (high - low) for at, (low, high) in zip(one, ends, strict=True)] for one in means]
     found = place(all_figures, "two").evaluate(NAMES)
-    for (x, y), (across, up) in zip(found, wanted, strict=True):
+    for (x, y), (across, up) in zip(found, means_in_the_plane(figures, "two"), strict=True):
         assert abs(x - area["x"] - across * area["width"]) < 1
         assert abs(area["y"] + area["height"] - y - up * area["height"]) < 1

@@ -231,6 +231,14 @@ class TestPlane:
         feet = torch.tensor([[float(values[1]) for values in line.get_data_3d()] for line in axis.lines])
         assert torch.allclose(feet, points * torch.tensor([1.0, 1, 0]), atol=1e-5)
 
+    def test_directions_point_to_brighter_pictures(self):
+        # The longest direction is the diagonal; a decomposition may return either sign of it.
+        points = torch.tensor([[3.0, 3, 3], [-3, -3, -3], [1, -1, 0], [-1, 1, 0], [0.1, 0.1, -0.2]])
+        for turned in (points, -points):
+            axis = drawings.plane(turned).axes[0]
+            place = next(text.get_position_3d() for text in axis.texts if text.get_text() == "$u_1$")
+            assert sum(place) > turned.mean(0).sum()
+
     def test_refuses_points_of_two_pixels(self):
         with pytest.raises(ValueError, match=r"points: wanted \(N, 3\) with N of at least 4, got \(5, 2\)"):
             drawings.plane(torch.zeros(5, 2))
@@ -266,3 +274,9 @@ def test_numbers_are_no_wider_than_their_cells():
     numbers = [text for text in axis.texts if text.get_text().lstrip("−").isdigit()]
     assert len(numbers) == 36 + 9 + 16
     assert max(text.get_window_extent().width for text in numbers) < cell
+
+
+def test_rows_run_downwards():
+    (axis,) = drawings.transposed(TestTransposed.VALUES, TestTransposed.KERNEL, 2).axes
+    top, bottom = axis.transData.transform([(0, 0), (0, 1)])[:, 1]
+    assert top > bottom
