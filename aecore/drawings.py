@@ -272,7 +272,7 @@ def layers(rows: Mapping[str, Sequence[str | tuple[str, str]]], inches: float = 
         for i, (words, fill) in enumerate(row):
             x, middle = i * (wide + gap), top + high / 2
             canvas.box((x, top), (wide, high), fill)
-            canvas.text((x + wide / 2, middle), words, size=0.8)
+            canvas.text((x + wide / 2, middle), words, size=0.95)
             if i:
                 canvas.arrow((x - gap, middle), (x, middle))
     return canvas.figure

@@ -280,3 +280,10 @@ def test_rows_run_downwards():
     (axis,) = drawings.transposed(TestTransposed.VALUES, TestTransposed.KERNEL, 2).axes
     top, bottom = axis.transData.transform([(0, 0), (0, 1)])[:, 1]
     assert top > bottom
+
+
+def test_words_of_nine_letters_fit_into_the_box_of_a_layer():
+    figure = drawings.layers({"": ["64\n14×14", ("TConv 2×2", drawings.ORANGE), "max pool", "64", "28×28"]})
+    (axis,) = figure.axes
+    box = next(patch for patch in axis.patches if isinstance(patch, Rectangle)).get_window_extent().width
+    assert max(text.get_window_extent().width for text in axis.texts if text.get_text()) < box
