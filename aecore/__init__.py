@@ -30,8 +30,8 @@ _WHERE = {
     "table": "plots",
 }
 _MODULES = (
-    "alignment", "codec", "codes", "compression", "data", "interactive", "losses", "metrics", "models", "objectives",
-    "plots", "runs", "training",
+    "alignment", "codec", "codes", "compression", "data", "drawings", "interactive", "losses", "metrics", "models",
+    "objectives", "plots", "runs", "training",
 )  # fmt: skip
 
 __all__ = [*_WHERE, *_MODULES]

@@ -156,7 +156,7 @@ def _data(space: _Space, images: Images, axes: list[list[float]], pictures: Tens
 
 
 def _hint(space: _Space) -> str:
-    what = "Each dot is the code of one image; a name stands at the mean code of its class."
+    what = "Each dot is the code of one image; a name stands at the mean code of its class, or beside it."
     if space.dimensions == 1:
         return (
             "Move the slider, or drag over the rows above it. Each stroke is the code of one image, in its class’s row."

@@ -49,12 +49,16 @@ function aecoreFigure(key, data, css) {
       describe(picture, `image decoded from the code ${where}`);
       status.value = closest();
     }
+    // The classes overlap, so the mean codes would say less than the images whose codes are nearest.
     function closest() {
-      if (data.classes.length < 2) return "";
+      if (data.classes.length < 2 || data.points.length < 1) return "";
       const here = data.axes.map((axis, d) => axis.values[at[d]]);
-      const distance = (one) => Math.hypot(...one.mean.map((value, d) => value - here[d]));
-      const nearest = data.classes.reduce((a, b) => (distance(b) < distance(a) ? b : a));
-      return `Of the mean codes of the classes, that of “${nearest.name}” is closest.`;
+      const distance = (point) => Math.hypot(...here.map((value, d) => point[d] - value));
+      const near = [...data.points].sort((a, b) => distance(a) - distance(b)).slice(0, 10);
+      const counts = data.classes.map((_, c) => near.filter((point) => point[here.length] === c).length);
+      const most = counts.indexOf(Math.max(...counts));
+      const are = counts[most] === 1 ? "1 is" : `${counts[most]} are`;
+      return `Of the ${near.length} marked images with the closest codes, ${are} of class “${data.classes[most].name}”.`;
     }
 
     const left = element("div", { className: "picture" }, element("div", { className: "name" }, "decoded image"), picture, status);
@@ -134,8 +138,9 @@ function aecoreFigure(key, data, css) {
   // The plane of two code values: a dot for each image, the name of each class at its mean.
   function plane(moveTo) {
     const dots = data.points.map(([x, y, c]) => spot("dot", fraction(x, 0), fraction(y, 1), { background: colour(c) }));
+    const places = apart(data.classes.map((one) => [fraction(one.mean[0], 0), fraction(one.mean[1], 1)]));
     const means = data.classes.map((one, c) => {
-      const label = spot("class", fraction(one.mean[0], 0), fraction(one.mean[1], 1), { borderColor: colour(c) });
+      const label = spot("class", ...places[c], { borderColor: colour(c) });
       label.textContent = one.name;
       return label;
     });
@@ -144,6 +149,21 @@ function aecoreFigure(key, data, css) {
     const box = element("div", { className: "plot plane", "aria-hidden": "true" }, area);
     drag(box, area, moveTo);
     return { box, set: ([x, y]) => put(mark, x, y) };
+  }
+
+  // The places of names, moved apart where two would overlap; one that is alone stays.
+  function apart(places, least = 0.065) {
+    const moved = places.map((place) => [...place]);
+    for (let round = 0; round < 30; round++) {
+      moved.forEach((a, i) => moved.slice(i + 1).forEach((b) => {
+        const [x, y] = [b[0] - a[0], b[1] - a[1]];
+        const far = Math.hypot(x, y);
+        const step = Math.max(0, least - far) / 2;
+        const [dx, dy] = far > 0 ? [(step * x) / far, (step * y) / far] : [step, 0];
+        [a[0], a[1], b[0], b[1]] = [a[0] - dx, a[1] - dy, b[0] + dx, b[1] + dy];
+      }));
+    }
+    return moved;
   }
 
   // The line of one code value, once for each class: a stroke for each image.

@@ -83,7 +83,7 @@ def _transposed(kernel: int) -> Doubler:
 
 
 def _enlarged(mode: str) -> Doubler:
-    """Return a maker of "enlarge by a fixed rule, then convolve"."""
+    """Return a maker of "upsample by a fixed rule, then convolve"."""
 
     def double(into: int, out: int) -> nn.Module:
         # Bilinear: each new pixel lies a quarter of an old pixel off a centre, so nothing is shifted.

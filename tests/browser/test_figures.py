@@ -399,3 +399,67 @@ def test_asks_no_other_host_and_complains_of_nothing(all_figures):
     assert all_figures.requests[0].startswith("file:")
     assert [url[:200] for url in all_figures.requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert all_figures.complaints == []
+
+
+def told(figures, kind, name):
+    """Return one list of a figure's data."""
+    return json.loads(re.search(rf'"{name}": (\[.*?\])(?:, "\w+":|\}})', figures[kind].html)[1])
+
+
+@pytest.mark.parametrize("key", ["Home", "End"])
+def test_status_counts_the_classes_of_the_ten_closest_codes(all_figures, figures, key):
+    press(all_figures, "one", key)
+    here = float(place(all_figures, "one").locator(".control output").inner_text().replace("−", "-"))
+    near = sorted(told(figures, "one", "points"), key=lambda point: abs(point[0] - here))[:10]
+    classes = [point[1] for point in near]
+    count, name = max((classes.count(c), -c) for c in set(classes))
+    wanted = f"Of the 10 marked images with the closest codes, {count} are of class “{('ant', 'bee', 'cat')[-name]}”."
+    assert place(all_figures, "one").locator(".status").inner_text() == wanted
+
+
+NAMES = """place => [...place.shadowRoot.querySelectorAll(".class")].map(one => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return [x + width / 2, y + height / 2];
+})"""
+
+
+@pytest.mark.parametrize("brighter", [0, 2])
+def test_names_of_classes_with_close_means_are_moved_apart(browser, tmp_path, brighter):
+    # Each image stands there twice, as an "a" and as a slightly brighter "b".
+    pixels = torch.randint(0, 250, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(24) % 2
+    pixels = pixels.repeat_interleave(2, 0) + (brighter * labels).to(torch.uint8)[:, None, None, None]
+    figure = INTERACTIVE.code(model(2), Images(pixels, labels, "twins", classes=("a", "b")), max_bytes=60_000)
+    path = tmp_path / "twins.html"
+    path.write_text(PAGE.format(figure.html), encoding="utf-8")
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('[data-aecore]').shadowRoot !== null")
+    (ax, ay), (bx, by) = page.locator("[data-aecore]").evaluate(NAMES)
+    side = page.locator("[data-aecore] .area").bounding_box()["width"]
+    # 0.065 of the plane, a little more than a name of one letter is wide, in the direction of the means.
+    across, up = (1, 0) if brighter == 0 else between_means({"twins": figure})
+    far = 0.065 * side / (across**2 + up**2) ** 0.5
+    assert (bx - ax, ay - by) == pytest.approx((far * across, far * up), abs=1)
+
+
+def between_means(figures):
+    """Return how far the second mean lies to the right of the first one and above it, as fractions of the plane."""
+    a, b = means_in_the_plane(figures, "twins")
+    return b[0] - a[0], b[1] - a[1]
+
+
+def means_in_the_plane(figures, kind):
+    """Return the classes' mean codes as fractions of the plane, from the left and from below."""
+    means = [one["mean"] for one in json.loads(re.search(r'"classes": (\[\{.*?\}\])', figures[kind].html)[1])]
+    axes = json.loads(re.search(r'"axes": (\[\{.*?\}\])', figures[kind].html)[1])
+    ends = [(axis["values"][0], axis["values"][-1]) for axis in axes]
+    return [[(at - low) / (high - low) for at, (low, high) in zip(one, ends, strict=True)] for one in means]
+
+
+def test_name_that_is_alone_stands_at_its_mean(all_figures, figures):
+    area = place(all_figures, "two").locator(".area").bounding_box()
+    found = place(all_figures, "two").evaluate(NAMES)
+    for (x, y), (across, up) in zip(found, means_in_the_plane(figures, "two"), strict=True):
+        assert abs(x - area["x"] - across * area["width"]) < 1
+        assert abs(area["y"] + area["height"] - y - up * area["height"]) < 1

@@ -151,6 +151,12 @@ def test_no_gap_is_left_in_the_text(book):
     assert gaps == []
 
 
+def test_text_has_the_words_of_the_field(book):
+    # Words of our own once stood for kernel, upsampling, manifold or plane, nonlinear, checkerboard.
+    ours = r"(?<!rubber )\bstamps?\b|\benlarg\w*|\bsheets?\b|\bbent\b|\bchessboards?\b"
+    assert re.findall(ours, text(book), re.I) == []
+
+
 def test_relative_links_lead_to_files(book):
     targets = re.findall(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)", text(book))
     assert [target for target in targets if not (ROOT / "chapters" / target).exists()] == []

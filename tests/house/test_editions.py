@@ -106,7 +106,7 @@ def bibliography():
         key = re.search(r"\{([^,]+),", entry)[1]
         doi, arxiv = fields.get("doi"), fields.get("eprint")
         link = f"https://doi.org/{quote(doi)}" if doi else f"https://arxiv.org/abs/{arxiv}" if arxiv else ""
-        found[key] = fields["year"], link
+        found[key] = fields.get("year", ""), link
     return found
 
 
@@ -212,10 +212,16 @@ def test_every_note_is_a_quotation_with_its_title(edition, name):
     assert re.findall(r"^> \*\*(.*)\*\*$\n>$", text(edition), re.M) == titles
 
 
+def test_terms_of_the_glossary_are_shown_in_bold_without_their_role(edition, kind, name):
+    shown = source(name) if kind == "instructor" else SOLUTION.sub("", source(name))
+    terms = re.findall(r"\*\*\{term\}`([^`<]+?)(?: <[^>`]+>)?`\*\*", shown)
+    assert [term for term in terms if f"**{term}**" not in text(edition)] == []
+
+
 def test_lines_without_anything_of_myst_are_as_they_stand_in_the_chapter(edition, name):
     text_only = CODE_CELL.sub("", SOLUTION.sub("", source(name))).split("\n---\n", 1)[1]
     lines = [line for line in text_only.splitlines() if not re.match(r":::|:\w+:", line)]
-    untouched = [line for line in lines if "{cite" not in line and "{numref" not in line and "](" not in line]
+    untouched = [line for line in lines if not re.search(r"\{(?:cite|numref|term)|\]\(", line)]
     shown = [line.removeprefix("> ") for line in text(edition).splitlines()]
     assert len(untouched) > 50
     assert [line for line in untouched if line not in shown] == []

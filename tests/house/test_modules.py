@@ -11,7 +11,7 @@ from chapters import ROOT
 ORDER = (
     "suggest", "files", "distributed", "config", "locks", "machine", "inference", "losses", "alignment", "codec",
     "models", "objectives", "journal", "data", "codes", "training", "metrics", "compression", "runs", "experiment",
-    "session", "plots", "interactive", "exercises", "publishing", "course", "cli", "__main__",
+    "session", "drawings", "plots", "interactive", "exercises", "publishing", "course", "cli", "__main__",
 )  # fmt: skip
 ALONE = {"models", "losses", "alignment", "codec"}
 ALLOWED = {"inference", "suggest"}  # for those that stand alone: they know nothing of ours either

@@ -39,17 +39,13 @@ def _ratio(code: int) -> Number:
 
 def _trained_values(code: int) -> Number:
     return Number(
-        title=f"trained values of a linear autoencoder with code {code}",
+        title=f"parameters of a linear autoencoder with code {code}",
         answer=2 * 784 * code + code + 784,
         tolerance=0,
         mistakes=(
-            Mistake(
-                2 * 784 * code, "those are the two matrices; each of the two maps adds an offset to its output too"
-            ),
-            Mistake(784 * code + code, "that is the encoder alone; the decoder has a matrix and an offset too"),
-            Mistake(
-                2 * (784 * code + code), f"an offset has as many values as its map's output: once {code}, once 784"
-            ),
+            Mistake(2 * 784 * code, "those are the two matrices; each of the two maps adds a bias to its output too"),
+            Mistake(784 * code + code, "that is the encoder alone; the decoder has a matrix and a bias too"),
+            Mistake(2 * (784 * code + code), f"a bias has as many values as its map's output: once {code}, once 784"),
         ),
     )
 

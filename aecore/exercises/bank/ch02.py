@@ -37,13 +37,13 @@ def _codes_that_speak_once() -> Tensor:
 
 def _convolution(inputs: int, outputs: int) -> Number:
     return Number(
-        title=f"trained values of Conv2d({inputs} → {outputs}, kernel 3)",
+        title=f"parameters of Conv2d({inputs} → {outputs}, kernel 3)",
         answer=inputs * outputs * 9 + outputs,
         tolerance=0,
         mistakes=(
             Mistake(
                 inputs * outputs * 9,
-                f"those are the weights; each of the {outputs} output channels also has an offset",
+                f"those are the weights; each of the {outputs} output channels also has a bias",
             ),
             Mistake(inputs * outputs * 3 + outputs, "a kernel of 3 is a window of 3×3, nine weights and not three"),
             Mistake(

@@ -63,18 +63,20 @@ def _psnr_of_mean(low: float, middle: float, high: float) -> Number:
 
 def _channels_at_the_same_price(width: int) -> Number:
     return Number(
-        title=f"channels for stamps of width {width} at the price of the others",
+        title=f"channels for kernels of width {width} at the cost of the others",
         answer=576 // width**2,
         tolerance=0,
         mistakes=(
-            Mistake(576 // width, f"a stamp of width {width} has {width**2} weights, not {width}"),
+            Mistake(576 // width, f"a kernel of width {width} has {width**2} weights, not {width}"),
             Mistake(
                 144 // width,
-                f"{144 // width} channels of {4 * width} weights would cost the same, but a stamp of width {width} "
+                f"{144 // width} channels of {4 * width} weights would cost the same, but a kernel of width {width} "
                 f"has {width**2}",
             ),
-            Mistake(576, f"that is channels times window area; divide by the area of a window of {width} × {width}"),
-            Mistake(144 // width**2, "a stamp is pressed at 7 × 7 places like the others, not at four times as many"),
+            Mistake(576, f"that is channels times kernel area; divide by the area of a kernel of {width} × {width}"),
+            Mistake(
+                144 // width**2, "a transposed convolution uses its kernel at 7 × 7 places, not at four times as many"
+            ),
         ),
     )
 
@@ -91,21 +93,21 @@ EXERCISES = {
         high=("0.0100", "0.0080", "0.0090", "0.0120"),
     ),
     "03-2": Function(
-        title="how many stamps cover each pixel",
+        title="how many kernels cover each pixel",
         right=_coverage,
         examples=((6, 3, 2), (6, 4, 2), (5, 2, 2), (4, 5, 2), (3, 3, 3), (4, 3, 1), (1, 3, 2)),
         mistakes=(
             Mistake(
                 lambda n, kernel, stride: _coverage(n, kernel, stride)[: stride * n],
-                "the last stamp sticks out: n stamps reach to stride · (n − 1) + kernel pixels",
+                "the last kernel sticks out: n kernels reach to stride · (n − 1) + kernel pixels",
             ),
             Mistake(
                 lambda n, kernel, stride: _coverage(n, kernel, 1),
-                "the stamps stand `stride` pixels apart, not side by side",
+                "the kernels stand `stride` pixels apart, not side by side",
             ),
             Mistake(
                 lambda n, kernel, stride: [min(1, c) for c in _coverage(n, kernel, stride)],
-                "a pixel that lies under two stamps is covered twice, so count both",
+                "a pixel that lies under two kernels is covered twice, so count both",
             ),
         ),
     ),

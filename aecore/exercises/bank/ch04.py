@@ -72,16 +72,16 @@ def _pairs() -> tuple[tuple[Tensor, Tensor], ...]:
 
 EXERCISES = {
     "04-1": Number(
-        title="the number of weights of the first layer of S4's network on a picture of 96×96 pixels in colour",
+        title="the number of parameters of the first layer of S4's network on a picture of 96×96 pixels in colour",
         answer=96 * 96 * 3 * 512 + 512,
         tolerance=0,
         mistakes=(
-            Mistake(96 * 96 * 3 * 512, "each of the 512 neurons has an offset as well as its weights"),
+            Mistake(96 * 96 * 3 * 512, "each of the 512 neurons has a bias as well as its weights"),
             Mistake(96 * 96 * 512 + 512, "the picture is in colour: it has three values for each pixel"),
             Mistake(28 * 28 * 512 + 512, "that is the layer for MNIST; here there are 96 times 96 pixels in colour"),
             Mistake(
                 96 * 96 * 3 * 512 + 96 * 96 * 3,
-                "offsets belong to what comes out of a layer, not to its inputs",
+                "biases belong to what comes out of a layer, not to its inputs",
             ),
         ),
     ),
