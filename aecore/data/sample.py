@@ -19,7 +19,8 @@ from .catalogue import CATALOGUE
 from .images import Images, Provenance, Splits
 from .pictures import FORMATS
 
-SIZE = 96  # height and width of the sample's photograph crops in pixels, at most; Kodak's are 96×144
+SIZE = 128  # height and width of the sample's photograph crops in pixels, at most
+KODAK = (0, 0, 5), 176, 192  # pictures in each part, height and width: MS-SSIM needs 176
 GLYPHS_PER_CLASS = (22, 3, 3)  # in train, valid, test
 # All of them are files inside the scikit-image and scikit-learn wheels.
 PHOTOGRAPHS = {
@@ -45,18 +46,18 @@ def build(name: str, size: int = SIZE) -> Splits:
 
     Sizes (train, valid, test) and shapes: mnist 1,050 / 50 / 50 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
     cifar10 1,050 / 50 / 50 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
-    photos 32 / 8 / 8 of 3×96×96 (smaller if `size` is); kodak 0 / 0 / 8 of 3×96×144.
+    photos 32 / 8 / 8 of 3×128×128 (smaller if `size` is); kodak 0 / 0 / 5 of 3×176×192.
 
     Args:
         name: of the set.
-        size: height and width of the crops for div2k and photos, in pixels; larger than 96 counts as 96.
+        size: height and width of the crops for div2k and photos, in pixels; larger than 128 counts as 128.
     """
     if name == "mnist":
         return _digits()
     if name == "emnist":
         return _glyphs()
     if name == "kodak":
-        return _crops(name, (0, 0, 8), SIZE, SIZE * 3 // 2)
+        return _crops(name, *KODAK)
     if name == "stl10":
         return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
     if name == "cifar10":

@@ -28,9 +28,9 @@ def quick_load(name, **options):
         ("emnist", (1, 28, 28), [1034, 141, 141], 47),
         ("cifar10", (3, 32, 32), [1050, 50, 50], 10),
         ("stl10", (3, 96, 96), [200, 40, 40], 10),
-        ("div2k", (3, 96, 96), [32, 8, 8], 0),
-        ("photos", (3, 96, 96), [32, 8, 8], 0),
-        ("kodak", (3, 96, 144), [0, 0, 8], 0),
+        ("div2k", (3, 128, 128), [32, 8, 8], 0),
+        ("photos", (3, 128, 128), [32, 8, 8], 0),
+        ("kodak", (3, 176, 192), [0, 0, 5], 0),
     ],
 )
 def test_the_sample_has_the_shape_and_classes_of_the_set(name, shape, counts, classes):
@@ -99,8 +99,8 @@ def test_every_glyph_shows_something():
     assert (quick_load("emnist").train.pixels.flatten(1).max(1).values > 128).all()
 
 
-def test_smaller_crops_can_be_had_and_larger_ones_are_96():
-    assert (quick_load("div2k", size=32).shape, quick_load("div2k", size=172).shape) == ((3, 32, 32), (3, 96, 96))
+def test_smaller_crops_can_be_had_and_larger_ones_are_128():
+    assert (quick_load("div2k", size=32).shape, quick_load("div2k", size=172).shape) == ((3, 32, 32), (3, 128, 128))
 
 
 @pytest.mark.parametrize("key", sample.PHOTOGRAPHS)

@@ -138,11 +138,11 @@ EXERCISES = {
     ),
     "10-4": Number(
         title="what header, checksum and state add to the file of a thumbnail, in per cent",
-        answer=100 * (22 + 4 + 5) / (64 * 64 * 0.3 / 8),
+        answer=100 * (20 + 4 + 5) / (64 * 64 * 0.3 / 8),
         mistakes=(
-            Mistake(100 * 26 / (64 * 64 * 0.3 / 8), "the state of the coder belongs to it, 5 bytes"),
-            Mistake(100 * 31 / (64 * 64 * 0.3), "0.3 bits per pixel; the 31 are bytes"),
-            Mistake(100 * 31 / (64 * 64 * 0.3 / 8 + 31), "in per cent of the symbols, not of the file"),
+            Mistake(100 * 24 / (64 * 64 * 0.3 / 8), "the state of the coder belongs to it, 5 bytes"),
+            Mistake(100 * 29 / (64 * 64 * 0.3), "0.3 bits per pixel; the 29 are bytes"),
+            Mistake(100 * 29 / (64 * 64 * 0.3 / 8 + 29), "in per cent of the symbols, not of the file"),
         ),
     ),
     "10-5": Function(
