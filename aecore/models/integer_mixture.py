@@ -9,6 +9,7 @@ up in tables of whole numbers, which `decimal` computes alike everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from functools import cache
 
@@ -24,6 +25,8 @@ from .masked_prior import KINDS, PER_OUTPUT, MaskedPrior
 UNIT = 256  # values are whole numbers of 1/256
 LIMIT = 1 << 19  # what a value between layers is at most: 2048
 UNIT_BITS = 12  # binary digits after the point of the factors by which values are multiplied
+LAYERS = ("first", "second")
+FARTHEST = 1 << 22  # what a mean is at most, in units of 1/256
 MOST_SYMBOLS = 1 << 11  # in a row
 # The logistic function: its argument goes in steps of 1/128 as far as 12 to both sides; its value in 2⁻²⁰.
 ARGUMENT, REACH, VALUE_BITS = 128, 12, 20
@@ -41,76 +44,118 @@ class IntegerMixture:
         self.size, _, self.mixture = arrays["head_bias"].shape
         self.groups, self.hidden, outputs = arrays["head"].shape
         self.group = outputs // (KINDS * self.mixture)
-        self.weight, self.head = arrays["weight"].double(), arrays["head"].double()
-        self.bias, self.head_bias = arrays["bias"].double(), arrays["head_bias"].double()
-        self.shift, self.head_shift = (torch.pow(2.0, arrays[name].double()) for name in ("shift", "head_shift"))
+        self.first, self.second = (IntegerLinear(arrays, name) for name in LAYERS)
+        self.head, self.head_bias = arrays["head"].double(), arrays["head_bias"].double()
+        self.head_divisor = torch.pow(2.0, arrays["head_shift"].double())
         self.inverse, self.unit = arrays["inverse"].double(), arrays["unit"].double()
         self.low, self.high = (arrays[name].numpy().astype(np.int64) for name in ("low", "high"))
 
-    def values_of(self, number: int) -> slice:
-        """Return which values a group has."""
-        return slice(number * self.group, (number + 1) * self.group)
+    def begin(self, count: int) -> Passage:
+        """Return what goes through the groups of so many codes, from the first on."""
+        return Passage(self, count)
 
-    def parameters(self, number: int, seen: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return shares, means and rungs of the values of a group.
+    def values_of(self, number: int) -> range:
+        """Return which values a group has."""
+        return range(number * self.group, (number + 1) * self.group)
+
+    def begins(self, edges: np.ndarray, mixture: tuple[np.ndarray, ...], value: int) -> np.ndarray:
+        """Return where the ranges of symbols begin.
 
         Args:
-            number: of the group, from 0.
-            seen: the values of the groups before it, whole numbers of shape (N, values) in float64.
-
-        Returns:
-            int64 arrays of shape (N, group, mixture): shares, which add up to anything; means in units of 1/256 step;
-            places on the ladder of scales, from 0.
+            edges: the symbols as values, of shape (N or 1, count); one above `high` stands for the end, `TOTAL`.
+            mixture: shares, means and rungs, each (N, mixture).
+            value: of the code.
         """
-        rows, values = slice(number * self.hidden, (number + 1) * self.hidden), self.values_of(number)
-        known = (seen * self.inverse[: values.start] / (1 << UNIT_BITS)).floor_().clamp_(-LIMIT, LIMIT)
-        sums = torch.addmm(self.bias[rows], known, self.weight[rows, : values.start].T)
-        hidden = (sums / self.shift[rows]).add_(0.5).floor_().clamp_(0, LIMIT)
-        outputs = (hidden @ self.head[number]).div_(self.head_shift[number]).add_(0.5).floor_()
-        outputs = outputs.reshape(-1, self.group, KINDS, self.mixture) + self.head_bias[values]
-        share, mean, index = outputs.clamp_(-LIMIT, LIMIT).unbind(2)
-        mean = (mean * self.unit[values, None] / (1 << UNIT_BITS)).floor_().clamp_(-(1 << 24), 1 << 24)
-        index = (index * PER_OUTPUT / UNIT + 0.5).floor_().clamp_(0, SCALES - 1)
-        return _shares(share), mean.numpy().astype(np.int64), index.numpy().astype(np.int64)
-
-    def rows(self, number: int, seen: Tensor) -> list[np.ndarray]:
-        """Return for each value of a group the rows of its symbols: (N, symbols + 1), where ranges begin, and `TOTAL`.
-
-        Symbol 0 is the lowest value that a file can hold, `low`, and the last one `high`.
-        """
-        parameters, found = self.parameters(number, seen), []
-        for place, value in enumerate(range(*self.values_of(number).indices(self.size))):
-            edges = np.arange(self.low[value], self.high[value] + 2)
-            own = [part[:, place, :, None] for part in parameters]
-            found.append(self._begins(edges[None, None], *own, value))
-        return found
-
-    def ranges(self, number: int, seen: Tensor, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the ranges of the values (N, group) of a group begin, and how long they are, as `rows` has it."""
-        parameters, begins, ends = self.parameters(number, seen), [], []
-        for place, value in enumerate(range(*self.values_of(number).indices(self.size))):
-            own = [part[:, place, :, None] for part in parameters]
-            edges = values[:, place, None, None] + np.arange(2)
-            both = self._begins(edges, *own, value)
-            begins.append(both[:, 0])
-            ends.append(both[:, 1])
-        begins, ends = np.stack(begins, 1), np.stack(ends, 1)
-        return begins, ends - begins
-
-    def _begins(
-        self, edges: np.ndarray, share: np.ndarray, mean: np.ndarray, index: np.ndarray, value: int
-    ) -> np.ndarray:
-        """Return where the ranges of values begin; `edges`: these values, (N or 1, 1, count)."""
-        symbols = self.high[value] - self.low[value] + 1
-        distance = edges * UNIT - UNIT // 2 - mean
-        argument = (distance * _inverse_scales()[index]) >> 16
+        share, mean, index = (part[:, :, None] for part in mixture)
+        argument = (edges[:, None] * UNIT - UNIT // 2 - mean) * _inverse_scales()[index] >> 16
         limit = ARGUMENT * REACH
         below = _logistic()[np.clip(argument, -limit, limit, out=argument) + limit]
         mass = (share * below).sum(1) // share.sum(1)
         # The first and the last symbol have what lies beyond them.
-        symbol = edges[:, 0] - self.low[value]
+        symbols, symbol = self.high[value] - self.low[value] + 1, edges - self.low[value]
         mass = np.where(symbol <= 0, 0, np.where(symbol >= symbols, 1 << VALUE_BITS, mass))
         return symbol + ((TOTAL - symbols) * mass >> VALUE_BITS)
+
+
+class Passage:
+    """The groups of some codes, one after the other; encoder and decoder go through the same steps.
+
+    Args:
+        prior: gives the distributions.
+        count: how many codes.
+
+    Attributes:
+        codes: int64 of shape (count, size); 0 where they are not known yet.
+    """
+
+    def __init__(self, prior: IntegerMixture, count: int) -> None:
+        self.prior, self.number = prior, 0
+        self.codes = np.zeros((count, prior.size), dtype=np.int64)
+        # Values in units of 1/256 of their usual size, and the first hidden layer, as far as they are known.
+        self.known = torch.zeros(count, prior.size, dtype=torch.float64)
+        self.hidden = torch.zeros(count, prior.groups * prior.hidden, dtype=torch.float64)
+
+    def rows(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each value of the next group with the rows of its symbols: (count, symbols + 1), the last `TOTAL`.
+
+        Symbol 0 is the lowest value that a file can hold, `low`, and the last one `high`.
+        """
+        for value, mixture in self._mixtures():
+            edges = np.arange(self.prior.low[value], self.prior.high[value] + 2)
+            yield value, self.prior.begins(edges[None], mixture, value)
+
+    def ranges(self, codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield for each value of the next group where its ranges (count) begin, and how long they are.
+
+        Args:
+            codes: int64 of shape (count, size), whose values are looked up.
+        """
+        for value, mixture in self._mixtures():
+            edges = codes[:, value, None] + np.arange(2)
+            begins = self.prior.begins(edges, mixture, value)
+            yield begins[:, 0], begins[:, 1] - begins[:, 0]
+
+    def fill(self, values: np.ndarray) -> None:
+        """Take the values (count, group) of the next group as known, and go on to the one after it."""
+        prior, own = self.prior, self.prior.values_of(self.number)
+        self.codes[:, own.start : own.stop] = values
+        scaled = torch.from_numpy(np.ascontiguousarray(values)).double() * prior.inverse[own.start : own.stop]
+        self.known[:, own.start : own.stop] = (scaled / (1 << UNIT_BITS)).floor_().clamp_(-LIMIT, LIMIT)
+        self.number += 1
+
+    def _mixtures(self) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+        """Yield each value of the next group with its shares, which add up to anything, means and rungs, int64."""
+        prior, own = self.prior, self.prior.values_of(self.number)
+        units = slice(self.number * prior.hidden, (self.number + 1) * prior.hidden)
+        self.hidden[:, units] = prior.first(self.known[:, : own.start], units)
+        hidden = prior.second(self.hidden[:, : units.stop], units)
+        outputs = (hidden @ prior.head[self.number]).div_(prior.head_divisor[self.number]).add_(0.5).floor_()
+        outputs = outputs.reshape(-1, prior.group, KINDS, prior.mixture) + prior.head_bias[own.start : own.stop]
+        share, mean, index = outputs.clamp_(-LIMIT, LIMIT).unbind(2)
+        mean = (mean * prior.unit[own.start : own.stop, None] / (1 << UNIT_BITS)).floor_().clamp_(-FARTHEST, FARTHEST)
+        index = (index * PER_OUTPUT / UNIT + 0.5).floor_().clamp_(0, SCALES - 1)
+        mean, index = (part.numpy().astype(np.int64) for part in (mean, index))
+        share = _shares(share)
+        for place, value in enumerate(own):
+            yield value, (share[:, place], mean[:, place], index[:, place])
+
+
+class IntegerLinear:
+    """A layer with ReLU, of whole numbers: sums are divided by a power of two, one for each output, and rounded.
+
+    Args:
+        arrays: hold weights (out, in), shifts (out) and biases (out), under `name`.weight and so on.
+        name: of the layer.
+    """
+
+    def __init__(self, arrays: dict[str, Tensor], name: str) -> None:
+        self.weight, self.bias = (arrays[f"{name}.{kind}"].double() for kind in ("weight", "bias"))
+        self.divisor = torch.pow(2.0, arrays[f"{name}.shift"].double())
+
+    def __call__(self, values: Tensor, units: slice) -> Tensor:
+        """Return some units (N, units) from the first values (N, in), whole numbers in float64."""
+        sums = torch.addmm(self.bias[units], values, self.weight[units, : values.shape[1]].T)
+        return sums.div_(self.divisor[units]).add_(0.5).floor_().clamp_(0, LIMIT)
 
 
 @torch.no_grad()
@@ -121,14 +166,18 @@ def integers_of(prior: MaskedPrior, low: Tensor, high: Tensor) -> dict[str, Tens
         prior: the trained one.
         low, high: the lowest and the highest value that a file can hold, int, of shape (size,).
     """
-    weight, head = (prior.weight * prior.mask).double().cpu(), prior.head.double().cpu()
-    shift, head_shift = _shifts(weight.abs().amax(1)), _shifts(head.abs().amax(1))
-    unit = prior.unit.double().cpu()
-    factor = torch.pow(2.0, shift.double())
-    return {
-        "weight": (weight * factor[:, None]).round().to(torch.int8),
-        "shift": shift,
-        "bias": _whole(prior.bias.double().cpu() * factor * UNIT),
+    found = {}
+    for name, mask in zip(LAYERS, (prior.sees_value, prior.sees_unit), strict=True):
+        layer = getattr(prior, name)
+        weight = (layer.weight * mask).double().cpu()
+        shift = _shifts(weight.abs().amax(1))
+        factor = torch.pow(2.0, shift.double())
+        found[f"{name}.weight"] = (weight * factor[:, None]).round().to(torch.int8)
+        found[f"{name}.shift"] = shift
+        found[f"{name}.bias"] = _whole(layer.bias.double().cpu() * factor * UNIT)
+    head, unit = prior.head.double().cpu(), prior.unit.double().cpu()
+    head_shift = _shifts(head.abs().amax(1))
+    return found | {
         "head": (head * torch.pow(2.0, head_shift.double())[:, None]).round().to(torch.int8),
         "head_shift": head_shift,
         "head_bias": _whole(prior.head_bias.double().cpu() * UNIT),

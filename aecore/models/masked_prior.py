@@ -19,47 +19,49 @@ KINDS = 3  # of outputs for each distribution of a mixture: share, mean, scale
 class MaskedPrior(nn.Module):
     """The probability of each value of a flat code, given those before it (Germain et al. 2015, “MADE”).
 
-    Values are read in groups. Each group has hidden units of its own, which see the values of all groups before it, and
-    each value is distributed as a mixture of logistics (Salimans et al. 2017, “PixelCNN++”). So a decoder computes one
-    group after the other, of all pictures at once.
+    Values are read in groups. Each group has units of its own in two hidden layers. Those of the first layer see the
+    values of all groups before theirs, those of the second the first layer of their own group and of those before. Each
+    value is distributed as a mixture of logistics (Salimans et al. 2017, “PixelCNN++”). So a decoder computes one group
+    after the other, of all pictures at once.
 
     Args:
         size: values of a code.
         group: values of a group; it divides `size`.
-        hidden: units of each group.
+        hidden: units of each group in either hidden layer.
         mixture: logistic distributions for each value.
 
     Attributes:
         unit: what counts as a value of usual size, for each value in steps of rounding; set by `reset_parameters`.
+        reduced: whether hidden layers may compute in bfloat16. What comes after them never does: in bfloat16 a
+            probability of .999 would be 1.
     """
 
-    def __init__(self, size: int, group: int = 1, hidden: int = 32, mixture: int = 3) -> None:
+    reduced = False
+
+    def __init__(self, size: int, group: int = 1, hidden: int = 16, mixture: int = 3) -> None:
         super().__init__()
         for name, value in {"group": group, "hidden": hidden, "mixture": mixture}.items():
             check_size(name, value)
         if size % group:
             raise ValueError(f"group: wanted a divisor of the code's {size} values, got {group}")
         self.size, self.group, self.mixture, self.groups = size, group, mixture, size // group
-        # Rows of hidden units, group by group. What a group may not see has weights too, which are multiplied by 0.
-        self.weight = nn.Parameter(torch.zeros(self.groups * hidden, size))
-        self.bias = nn.Parameter(torch.zeros(self.groups * hidden))
+        units = self.groups * hidden
+        # What a unit may not see has a weight too, which is multiplied by 0.
+        self.first, self.second = nn.Linear(size, units), nn.Linear(units, units)
         self.head = nn.Parameter(torch.zeros(self.groups, hidden, group * KINDS * mixture))
         self.head_bias = nn.Parameter(torch.zeros(size, KINDS, mixture))
-        self.register_buffer("mask", self._visible(hidden), persistent=False)
+        of_value, of_unit = torch.arange(size) // group, torch.arange(self.groups).repeat_interleave(hidden)
+        self.register_buffer("sees_value", (of_value < of_unit[:, None]).float(), persistent=False)
+        self.register_buffer("sees_unit", (of_unit <= of_unit[:, None]).float(), persistent=False)
         self.register_buffer("unit", torch.ones(size))
-
-    def _visible(self, hidden: int) -> Tensor:
-        of_value = torch.arange(self.size) // self.group
-        of_unit = torch.arange(self.groups).repeat_interleave(hidden)
-        return (of_value < of_unit[:, None]).float()
 
     @torch.no_grad()
     def reset_parameters(self, unit: Tensor) -> None:
         """Draw the network anew; `unit`: the deviation of each value, in steps of rounding, as far as it is known."""
         self.unit.copy_(unit)
-        seen = self.mask.sum(1, keepdim=True).clamp(min=1)
-        self.weight.normal_().mul_(self.mask * 0.7 / seen.sqrt())
-        self.bias.uniform_(-0.5, 0.5)
+        for layer, mask in ((self.first, self.sees_value), (self.second, self.sees_unit)):
+            layer.weight.normal_().mul_(mask / mask.sum(1, keepdim=True).clamp(min=1).sqrt())
+            layer.bias.uniform_(-0.3, 0.3)
         self.head.normal_(std=0.2 / math.sqrt(self.head.shape[1]))
         share, mean, scale = self.head_bias.unbind(1)
         share.zero_()
@@ -90,7 +92,9 @@ class MaskedPrior(nn.Module):
 
     def distributions(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return shares, means and scales of each value, in steps of rounding: each (N, size, mixture)."""
-        hidden = relu(linear(seen / self.unit, self.weight * self.mask, self.bias))
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=self.reduced):
+            hidden = relu(linear(seen / self.unit, self.first.weight * self.sees_value, self.first.bias))
+            hidden = relu(linear(hidden, self.second.weight * self.sees_unit, self.second.bias)).float()
         by_group = hidden.unflatten(1, (self.groups, -1)).transpose(0, 1)
         outputs = torch.bmm(by_group, self.head).transpose(0, 1)
         outputs = outputs.reshape(len(seen), self.size, KINDS, self.mixture) + self.head_bias

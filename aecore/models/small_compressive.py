@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .album_codec import AlbumCodec
 from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_sizes
 from .compressive import step_of
 from .masked_prior import MaskedPrior
@@ -19,10 +20,10 @@ LEAST = 0.3  # deviation, in steps of rounding, with which a value of the code b
 
 
 class PriorSizes(NamedTuple):
-    """The sizes of a `MaskedPrior`: values of a group, hidden units of each group, logistics of a mixture."""
+    """The sizes of a `MaskedPrior`: values of a group, units of each group in a hidden layer, logistics of a mixture."""
 
     group: int = 1
-    hidden: int = 32
+    hidden: int = 16
     mixture: int = 3
 
 
@@ -63,12 +64,12 @@ class SmallCompressiveAutoencoder(Autoencoder):
         hidden: tuple[int, ...] = (512, 256),
         prior: PriorSizes = PriorSizes(),
     ) -> None:
-        self_sizes = _checked(image_shape, code_size, principal, hidden)
+        sizes = _checked(image_shape, code_size, principal, hidden)
         if not isinstance(lmbda, int | float) or not 0 < lmbda < math.inf:
             raise ValueError(f"lmbda: wanted a positive number such as 0.0007, got {lmbda!r}")
-        super().__init__(self_sizes.image_shape, small_analysis(self_sizes), small_synthesis(self_sizes))
+        super().__init__(sizes.image_shape, small_analysis(sizes), small_synthesis(sizes))
         # A plain attribute: a buffer would be stored with the weights.
-        self.lmbda, self.sizes, self._principal = float(lmbda), self_sizes, principal
+        self.lmbda, self.sizes, self._principal = float(lmbda), sizes, principal
         self.log_gain = nn.Parameter(torch.zeros(code_size))
         self.log_back = nn.Parameter(torch.zeros(code_size))
         self.prior = MaskedPrior(code_size, *prior)
@@ -82,6 +83,12 @@ class SmallCompressiveAutoencoder(Autoencoder):
         """Say what this model takes from its data, rounded, since machines differ in the last digits."""
         deviations = self._deviations()
         return f"standard deviations from {deviations[0]:.3g} to {deviations[-1]:.3g}"
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes (N, code_size) of images, as of every `Autoencoder`."""
+        # The objective switches bfloat16 off for the entropy model, whose hidden layers can do with it.
+        self.prior.reduced = self.training and torch.is_autocast_enabled(x.device.type)
+        return super().encode(x)
 
     def entropy_model(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the codes as the decoder will have them, and the probability of each of their values.
@@ -97,6 +104,16 @@ class SmallCompressiveAutoencoder(Autoencoder):
         """
         scaled, probabilities = self.prior(y * self.log_gain.exp())
         return scaled / self.log_back.exp(), probabilities
+
+    def codec(self, images: Tensor | None = None, bits: int = 8) -> AlbumCodec:
+        """Return what makes files with this model's weights as they are now, rounded as they would be shipped.
+
+        Args:
+            images: of training, floats or bytes (N, C, H, W): their codes tell how far the tables must reach. Without
+                them tables are wide enough for nearly all pictures, which costs some bits.
+            bits: of a weight of the networks, from 4 to 8.
+        """
+        return AlbumCodec.of(self.eval(), images, bits)
 
     def reset_parameters(self) -> None:
         """Draw all layers anew, except those that begin as zero, and begin the linear ones as PCA."""

@@ -1,0 +1,247 @@
+"""From small pictures to files and back, with the weights that are shipped: many in an album, or one in a file."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import torch
+from safetensors.torch import load as arrays_of_bytes
+from safetensors.torch import save as bytes_of_arrays
+from torch import Tensor, nn
+
+from ..codec import CodecError, Decoder, album, fraction
+from ..codec.coder import encode_ranges
+from .integer_mixture import IntegerMixture, integers_of
+from .picture_codec import _fingerprint, _inflated
+from .small_transform import SmallSizes, small_analysis, small_synthesis
+
+VERSION = 1  # of the stored weights and of what is made of them
+KIND = "small pictures"
+PART = 2000  # pictures that are worked on at once
+MARGIN = 2  # values beyond those that occurred, on each side, that a file can hold
+WIDEST = 8.0  # how many units of usual size a file can hold to each side, where no images tell
+_NETWORKS = ("analysis", "synthesis")
+
+
+class AlbumCodec:
+    """Makes files of small pictures and reads them, with weights in 8 bits (or others) and a prior in whole numbers.
+
+    It is made of a trained model by `SmallCompressiveAutoencoder.codec()`, or of stored bytes by `from_bytes`. Both
+    sides of a file need the same one, which a fingerprint tells. The coded values are read back exactly everywhere; the
+    pixels that the decoder draws from them may differ by 1 of 255 between machines, where a float lies at a border.
+
+    Args:
+        arrays: weights by name.
+        facts: "sizes" of the networks, "lmbda", "version".
+
+    Attributes:
+        fingerprint: 4 bytes that tell this codec from others.
+    """
+
+    def __init__(self, arrays: dict[str, Tensor], facts: dict) -> None:
+        if facts.get("kind") != KIND or facts.get("version") != VERSION:
+            raise ValueError(
+                f"the weights are of {facts.get('kind')!r}, version {facts.get('version')}; wanted {KIND!r}, version "
+                f"{VERSION}"
+            )
+        shape, size, hidden, stride, width = facts["sizes"]
+        self.sizes = SmallSizes(tuple(shape), size, tuple(hidden), stride, width)
+        self.arrays, self.facts = arrays, facts
+        self.analysis, self.synthesis = small_analysis(self.sizes), small_synthesis(self.sizes)
+        for name in _NETWORKS:
+            _load(getattr(self, name), arrays, name)
+        # In float64 hardly a pixel lies so near the border of two shades that another order of sums would move it.
+        self.synthesis.double()
+        self.gain, self.back = arrays["log_gain"].exp(), arrays["log_back"].double().exp()
+        self.prior = IntegerMixture({name.removeprefix("prior."): values for name, values in arrays.items()})
+        self.fingerprint = _fingerprint(arrays, facts)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: nn.Module, images: Tensor | None, bits: int = 8) -> AlbumCodec:
+        """Return the codec of a `SmallCompressiveAutoencoder`.
+
+        Args:
+            model: the trained model.
+            images: whose codes tell which values a file must be able to hold.
+            bits: of most weights, from 4 to 8.
+
+        Raises:
+            ValueError: `bits` is something else.
+        """
+        if not isinstance(bits, int) or not 4 <= bits <= 8:
+            raise ValueError(f"bits: wanted 4 to 8, got {bits!r}")
+        arrays = _stored(model.encoder, "analysis", bits) | _stored(model.decoder, "synthesis", bits)
+        arrays |= {name: getattr(model, name).detach().cpu().float() for name in ("log_gain", "log_back")}
+        low, high = _reach(model, images)
+        arrays |= {f"prior.{name}": values for name, values in integers_of(model.prior, low, high).items()}
+        arrays = {name: values.contiguous().clone() for name, values in arrays.items()}
+        facts = {"kind": KIND, "version": VERSION, "sizes": model.sizes, "lmbda": model.lmbda}
+        return cls(arrays, facts)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AlbumCodec:
+        """Return the codec that `to_bytes` has stored.
+
+        Raises:
+            ValueError: these are other bytes.
+        """
+        try:
+            plain = _inflated(data)
+            length = int.from_bytes(plain[:8], "little")
+            facts = json.loads(json.loads(plain[8 : 8 + length])["__metadata__"]["codec"])
+            arrays = arrays_of_bytes(plain)
+        except Exception as error:  # safetensors has an error of its own
+            raise ValueError(f"these are no weights of a codec: {error}") from error
+        return cls(arrays, facts)
+
+    def to_bytes(self) -> bytes:
+        """Return weights and facts to be stored and shipped: a safetensors file, compressed by zlib."""
+        return zlib.compress(bytes_of_arrays(self.arrays, metadata={"codec": json.dumps(self.facts)}), 9)
+
+    # ---- many pictures in one file ----
+
+    def compress(self, x: Tensor) -> bytes:
+        """Return an album of images.
+
+        Args:
+            x: floats in [0, 1] of shape (N, C, H, W), of the shape that the model knows.
+
+        Raises:
+            ValueError: the images do not fit.
+        """
+        return self.album_of(self.codes(x))
+
+    def decompress(self, file: bytes) -> Tensor:
+        """Return the images of an album, floats (N, C, H, W): the 256 shades of a PNG, divided by 255.
+
+        Raises:
+            CodecError: it is damaged, of another model, or none of ours.
+        """
+        return self.images(self.codes_in(file))
+
+    def album_of(self, codes: Tensor) -> bytes:
+        """Return the album of codes, int of shape (N, code_size), as `codes` gives them."""
+        parts = [self._ranges(part) for part in codes.split(PART)]
+        begins, frequencies = (np.concatenate([part[i] for part in parts] or [[]]) for i in (0, 1))
+        return album.pack(album.Album(self.fingerprint, len(codes), encode_ranges(begins, frequencies)))
+
+    def codes_in(self, file: bytes) -> Tensor:
+        """Return the codes in an album, int (N, code_size); raises as `decompress` does."""
+        content = album.unpack(file)
+        if content.fingerprint != self.fingerprint:
+            raise CodecError(
+                f"it was made with another model: its fingerprint is {content.fingerprint.hex()}, this model's is "
+                f"{self.fingerprint.hex()}"
+            )
+        decoder = Decoder(content.payload)
+        counts = [min(PART, content.count - start) for start in range(0, content.count, PART)]
+        codes = [self._read(decoder, count) for count in counts]
+        decoder.finish()
+        return torch.cat(codes) if codes else torch.empty(0, self.sizes.code_size, dtype=torch.int32)
+
+    # ---- one picture in a file ----
+
+    def compress_each(self, x: Tensor) -> list[bytes]:
+        """Return a file for each image; arguments and what is raised as of `compress`."""
+        codes = self.codes(x)
+        found = []
+        for part in codes.split(PART):
+            begins, frequencies = self._ranges(part, by_picture=True)
+            found += [fraction.encode(*pair) for pair in zip(begins, frequencies, strict=True)]
+        return [album.pack_alone(self.fingerprint, payload) for payload in found]
+
+    def decompress_one(self, file: bytes) -> Tensor:
+        """Return the image of a file, floats (C, H, W), as `decompress` does."""
+        decoder = fraction.FractionDecoder(album.unpack_alone(file, self.fingerprint))
+        codes = self._read(decoder, 1)
+        decoder.finish()
+        return self.images(codes)[0]
+
+    # ---- between pictures and codes ----
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """Return the codes of images, int32 (N, code_size); raises as `compress` does."""
+        self._check(x)
+        parts = [(self.analysis(part.float().cpu()) * self.gain).round() for part in x.split(PART)]
+        codes = torch.cat(parts) if parts else torch.empty(0, self.sizes.code_size)
+        low, high = (torch.from_numpy(ends).float() for ends in (self.prior.low, self.prior.high))
+        return torch.minimum(torch.maximum(codes, low), high).int()
+
+    @torch.no_grad()
+    def images(self, codes: Tensor) -> Tensor:
+        """Return the images of codes (N, code_size), floats (N, C, H, W) in 256 shades."""
+        parts = [self.synthesis(part.double() / self.back) for part in codes.split(PART)]
+        x_hat = torch.cat(parts) if parts else torch.empty(0, *self.sizes.image_shape)
+        return (x_hat.clamp(0, 1) * 255).round().float() / 255
+
+    def _check(self, x: Tensor) -> None:
+        shape = self.sizes.image_shape
+        if not isinstance(x, Tensor) or x.shape[1:] != shape or not x.is_floating_point():
+            found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x: wanted floats of shape (N, {', '.join(map(str, shape))}), got {found}")
+        if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # written so that NaN is refused too
+            raise ValueError(f"x: wanted values in [0, 1], got {x.min():.3g} to {x.max():.3g}")
+
+    def _ranges(self, codes: Tensor, by_picture: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return begins and frequencies of all values of some pictures, group by group, or picture by picture."""
+        passage, values, found = self.prior.begin(len(codes)), codes.numpy().astype(np.int64), []
+        for number in range(self.prior.groups):
+            found += passage.ranges(values)
+            own = self.prior.values_of(number)
+            passage.fill(values[:, own.start : own.stop])
+        begins, frequencies = zip(*found, strict=True)
+        if by_picture:
+            return np.stack(begins, 1), np.stack(frequencies, 1)
+        return np.concatenate(begins), np.concatenate(frequencies)
+
+    def _read(self, decoder: Decoder | fraction.FractionDecoder, count: int) -> Tensor:
+        passage = self.prior.begin(count)
+        for _ in range(self.prior.groups):
+            values = [decoder.read_rows(rows) + self.prior.low[value] for value, rows in passage.rows()]
+            passage.fill(np.stack(values, 1))
+        return torch.from_numpy(passage.codes).int()
+
+
+def _reach(model: nn.Module, images: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the lowest and the highest value that files can hold, for each value of a code."""
+    gain = model.log_gain.exp()
+    if images is None:
+        most = (WIDEST * gain).ceil().int() + MARGIN
+        return -most, most
+    parts = images.split(PART)
+    parts = [part.float() / 255 if part.dtype == torch.uint8 else part for part in parts]
+    ends = [torch.aminmax((model.encode(part) * gain).round(), dim=0) for part in parts]
+    low = torch.stack([end.min for end in ends]).amin(0)
+    high = torch.stack([end.max for end in ends]).amax(0)
+    return low.int() - MARGIN, high.int() + MARGIN
+
+
+def _stored(network: nn.Module, name: str, bits: int) -> dict[str, Tensor]:
+    """Return the weights of a network as they are shipped: biases in 32 bits, all others in `bits`."""
+    found = {}
+    for key, values in network.state_dict().items():
+        values, place = values.detach().cpu().float(), f"{name}.{key}"
+        if values.ndim < 2:
+            found[place] = values
+        else:
+            scale = values.abs().flatten(1).amax(1).clamp(min=1e-12) / ((1 << (bits - 1)) - 1)
+            found[place] = (values / _each(scale, values)).round().to(torch.int8)
+            found[f"{place}.scale"] = scale
+    return found
+
+
+def _load(network: nn.Module, arrays: dict[str, Tensor], name: str) -> None:
+    weights = {}
+    for key in network.state_dict():
+        values, scale = arrays[f"{name}.{key}"].float(), arrays.get(f"{name}.{key}.scale")
+        weights[key] = values if scale is None else values * _each(scale, values)
+    network.load_state_dict(weights)
+    network.eval().requires_grad_(False)
+
+
+def _each(scale: Tensor, values: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (values.ndim - 1))
