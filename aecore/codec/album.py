@@ -27,10 +27,9 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from .container import FINGERPRINT_BYTES, MAGIC, MAX_BYTES
+from .container import ALBUM_VERSION, FINGERPRINT_BYTES, MAGIC, MAX_BYTES
 from .errors import CodecError
 
-VERSION = 2
 KIND = b"\x8a"
 CHECK_BYTES = 3
 MAX_PICTURES = 1 << 16
@@ -63,7 +62,7 @@ def pack(content: Album) -> bytes:
     """
     if not 0 <= content.count <= MAX_PICTURES:
         raise ValueError(f"count: wanted at most {MAX_PICTURES:,} pictures in an album, got {content.count:,}")
-    body = _HEADER.pack(MAGIC, VERSION, content.fingerprint, content.count, len(content.payload)) + content.payload
+    body = _HEADER.pack(MAGIC, ALBUM_VERSION, content.fingerprint, content.count, len(content.payload)) + content.payload
     return body + _CRC.pack(zlib.crc32(body))
 
 
@@ -80,8 +79,8 @@ def unpack(data: bytes) -> Album:
     if len(data) < OVERHEAD:
         raise CodecError(f"it ends too early: {len(data)} bytes, where header and checksum alone have {OVERHEAD}")
     _, version, fingerprint, count, length = _HEADER.unpack_from(data)
-    if version != VERSION:
-        raise CodecError(f"it is of version {version} of the format; albums of small pictures have version {VERSION}")
+    if version != ALBUM_VERSION:
+        raise CodecError(f"it is of version {version} of the format; albums of small pictures have {ALBUM_VERSION}")
     present = len(data) - OVERHEAD
     if length != present:
         raise CodecError(f"its payload should have {length:,} bytes and has {present:,}: it is cut off, or damaged")

@@ -4,7 +4,7 @@ The coder of `coder` is made for long messages: its state alone takes 5 bytes. A
 be coded as the theory of arithmetic coding has it (Rissanen 1976): every symbol narrows an interval of [0, 1) to the
 part that its range has, and any number of the last interval tells all symbols. Here the interval is never rounded.
 After n symbols its ends are whole numbers of 2⁻¹⁶ⁿ, which Python's integers hold, and the file is the shortest fraction
-v / 256ᵇ in it; of the bits of b bytes, at most 8 are more than the information needs. Time and memory grow with n².
+v / 256ᵇ in it. No more bytes are needed than the bits of information fill. Time and memory grow with n².
 """
 
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import zlib
+from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +16,9 @@ from torch import Tensor, nn
 
 from ..codec import CodecError, Decoder, album, fraction
 from ..codec.coder import encode_ranges
-from .integer_mixture import IntegerMixture, integers_of
+from .code_search import searched
+from .integer_mixture import IntegerMixture, floats_of, integers_of
+from .masked_prior import MaskedPrior
 from .picture_codec import _fingerprint, _inflated
 from .small_transform import SmallSizes, small_analysis, small_synthesis
 
@@ -103,16 +108,17 @@ class AlbumCodec:
 
     # ---- many pictures in one file ----
 
-    def compress(self, x: Tensor) -> bytes:
+    def compress(self, x: Tensor, rounds: int = 0) -> bytes:
         """Return an album of images.
 
         Args:
             x: floats in [0, 1] of shape (N, C, H, W), of the shape that the model knows.
+            rounds: of a search for better codes than the encoder's (`code_search`): slower, with smaller files.
 
         Raises:
             ValueError: the images do not fit.
         """
-        return self.album_of(self.codes(x))
+        return self.album_of(self.codes(x, rounds))
 
     def decompress(self, file: bytes) -> Tensor:
         """Return the images of an album, floats (N, C, H, W): the 256 shades of a PNG, divided by 255.
@@ -144,11 +150,10 @@ class AlbumCodec:
 
     # ---- one picture in a file ----
 
-    def compress_each(self, x: Tensor) -> list[bytes]:
+    def compress_each(self, x: Tensor, rounds: int = 0) -> list[bytes]:
         """Return a file for each image; arguments and what is raised as of `compress`."""
-        codes = self.codes(x)
         found = []
-        for part in codes.split(PART):
+        for part in self.codes(x, rounds).split(PART):
             begins, frequencies = self._ranges(part, by_picture=True)
             found += [fraction.encode(*pair) for pair in zip(begins, frequencies, strict=True)]
         return [album.pack_alone(self.fingerprint, payload) for payload in found]
@@ -163,20 +168,49 @@ class AlbumCodec:
     # ---- between pictures and codes ----
 
     @torch.no_grad()
-    def codes(self, x: Tensor) -> Tensor:
-        """Return the codes of images, int32 (N, code_size); raises as `compress` does."""
+    def codes(self, x: Tensor, rounds: int = 0) -> Tensor:
+        """Return the codes of images, int32 (N, code_size).
+
+        Args:
+            x: as of `compress`.
+            rounds: of a search for better codes than the encoder's (`code_search`).
+        """
         self._check(x)
-        parts = [(self.analysis(part.float().cpu()) * self.gain).round() for part in x.split(PART)]
-        codes = torch.cat(parts) if parts else torch.empty(0, self.sizes.code_size)
-        low, high = (torch.from_numpy(ends).float() for ends in (self.prior.low, self.prior.high))
-        return torch.minimum(torch.maximum(codes, low), high).int()
+        ends = tuple(torch.from_numpy(end).float() for end in (self.prior.low, self.prior.high))
+        found = [torch.empty(0, self.sizes.code_size)]
+        for part in x.float().cpu().split(PART):
+            codes = (self.analysis(part) * self.gain).round()
+            codes = torch.minimum(torch.maximum(codes, ends[0]), ends[1])
+            found.append(searched(codes, self._cost(part), rounds, ends) if rounds else codes)
+        return torch.cat(found).int()
+
+    def _cost(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function that tells the bits of codes (N, code_size), and λ times their error, in bits."""
+        prior, pixels, back = self.float_prior, x.shape[2] * x.shape[3], self.back.float()
+
+        def cost(codes: Tensor) -> Tensor:
+            bits = -prior.likelihoods(codes, codes).log2().sum(1)
+            error = (self.float_synthesis(codes / back) - x).square().flatten(1).mean(1)
+            return self.facts["lmbda"] * 255**2 * pixels * error + bits
+
+        return cost
+
+    @cached_property
+    def float_prior(self) -> MaskedPrior:
+        """The prior in floats, for the search: whole numbers have no gradient."""
+        return floats_of({name.removeprefix("prior."): values for name, values in self.arrays.items()})
+
+    @cached_property
+    def float_synthesis(self) -> nn.Sequential:
+        """The decoder in float32, for the search, which need not be exact."""
+        return copy.deepcopy(self.synthesis).float()
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Tensor:
         """Return the images of codes (N, code_size), floats (N, C, H, W) in 256 shades."""
         parts = [self.synthesis(part.double() / self.back) for part in codes.split(PART)]
         x_hat = torch.cat(parts) if parts else torch.empty(0, *self.sizes.image_shape)
-        return (x_hat.clamp(0, 1) * 255).round().float() / 255
+        return (x_hat * 255).round().float() / 255
 
     def _check(self, x: Tensor) -> None:
         shape = self.sizes.image_shape

@@ -227,3 +227,19 @@ def _inverse_scales() -> np.ndarray:
         step = (last / first).ln() / (SCALES - 1)
         scales = [first * (step * rung).exp() for rung in range(SCALES)]
         return np.array([int((ARGUMENT << 16) / (UNIT * scale)) for scale in scales], dtype=np.int64)
+
+
+@torch.no_grad()
+def floats_of(arrays: dict[str, Tensor]) -> MaskedPrior:
+    """Return the prior that an `IntegerMixture` of the same arrays computes, in floats, which have gradients."""
+    size, _, mixture = arrays["head_bias"].shape
+    groups, hidden, _ = arrays["head"].shape
+    prior = MaskedPrior(size, size // groups, hidden, mixture)
+    for name in LAYERS:
+        divisor, layer = torch.pow(2.0, arrays[f"{name}.shift"].float()), getattr(prior, name)
+        layer.weight.copy_(arrays[f"{name}.weight"] / divisor[:, None])
+        layer.bias.copy_(arrays[f"{name}.bias"] / divisor / UNIT)
+    prior.head.copy_(arrays["head"] / torch.pow(2.0, arrays["head_shift"].float())[:, None])
+    prior.head_bias.copy_(arrays["head_bias"] / UNIT)
+    prior.unit.copy_(arrays["unit"] / (1 << UNIT_BITS))
+    return prior.eval().requires_grad_(False)

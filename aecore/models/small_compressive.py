@@ -145,7 +145,7 @@ class SmallCompressiveAutoencoder(Autoencoder):
             inner, principal = principal
             # Values of the grid are divided by the root of their component's deviation (see `start_as_pca`).
             half = inner.deviations.sqrt()
-            into, out = self.encoder[0][1], self.decoder[-1][-2]
+            into, out = self.encoder[0][1], self.decoder[2][-2]
             into.weight.copy_((inner.components / half[:, None])[:, :, None, None])
             into.bias.copy_(-(inner.components @ inner.mean) / half)
             out.weight.copy_((inner.components.T * half)[:, :, None, None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from .dense import dense_layers
 from .principal import _Added
@@ -53,7 +53,18 @@ def small_synthesis(sizes: SmallSizes) -> nn.Sequential:
     out = [nn.Conv2d(sizes.width, sizes.image_shape[0] * sizes.stride**2, 1)]
     local = [*_blocks(sizes), *out, nn.PixelShuffle(sizes.stride)] if sizes.stride > 1 else []
     widths = (sizes.code_size, *sizes.hidden[::-1], math.prod(sizes.grid))
-    return nn.Sequential(_linear_and_dense(widths), nn.Unflatten(1, sizes.grid), nn.Sequential(*local))
+    return nn.Sequential(_linear_and_dense(widths), nn.Unflatten(1, sizes.grid), nn.Sequential(*local), Clamp())
+
+
+class Clamp(nn.Module):
+    """Values outside [0, 1] become 0 or 1, with a gradient of one everywhere.
+
+    So a pixel that is to be black may come out as any negative number, and a pixel that is wrongly black can come back:
+    the gradient of a squared error always points inwards.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (x.clamp(0, 1) - x).detach()
 
 
 def _blocks(sizes: SmallSizes) -> list[nn.Module]:
