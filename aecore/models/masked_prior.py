@@ -13,6 +13,7 @@ from .hyperprior import SCALE_STEP, SCALES, SMALLEST
 
 PER_OUTPUT = 8  # rungs of the ladder of scales for 1 at an output: weights of usual size then reach all of them
 FLOOR = 2.0**-16  # the least probability that a table of frequencies gives to a value
+MIXTURE = 3  # logistic distributions for each value, where nothing else is asked for
 KINDS = 3  # of outputs for each distribution of a mixture: share, mean, scale
 
 
@@ -38,7 +39,7 @@ class MaskedPrior(nn.Module):
 
     reduced = False
 
-    def __init__(self, size: int, group: int = 1, hidden: int = 16, mixture: int = 3) -> None:
+    def __init__(self, size: int, group: int = 1, hidden: int = 16, mixture: int = MIXTURE) -> None:
         super().__init__()
         for name, value in {"group": group, "hidden": hidden, "mixture": mixture}.items():
             check_size(name, value)
@@ -54,6 +55,12 @@ class MaskedPrior(nn.Module):
         self.register_buffer("sees_value", (of_value < of_unit[:, None]).float(), persistent=False)
         self.register_buffer("sees_unit", (of_unit <= of_unit[:, None]).float(), persistent=False)
         self.register_buffer("unit", torch.ones(size))
+
+    def extra_repr(self) -> str:
+        """Say what the layers do not tell, where it is not as usual."""
+        told = {"group": self.group} if self.group != 1 else {}
+        told |= {"mixture": self.mixture} if self.mixture != MIXTURE else {}
+        return ", ".join(f"{name}={value}" for name, value in told.items())
 
     @torch.no_grad()
     def reset_parameters(self, unit: Tensor) -> None:

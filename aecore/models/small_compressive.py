@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .album_codec import AlbumCodec
 from .autoencoder import Autoencoder, check_code_size, check_image_shape, check_sizes
 from .compressive import step_of
-from .masked_prior import MaskedPrior
+from .masked_prior import MIXTURE, MaskedPrior
 from .principal import PrincipalComponents, _zero
 from .small_transform import SmallSizes, small_analysis, small_synthesis
 from .transform import Block, NestedComponents
@@ -24,7 +24,7 @@ class PriorSizes(NamedTuple):
 
     group: int = 1
     hidden: int = 16
-    mixture: int = 3
+    mixture: int = MIXTURE
 
 
 class SmallCompressiveAutoencoder(Autoencoder):
