@@ -62,7 +62,8 @@ def pack(content: Album) -> bytes:
     """
     if not 0 <= content.count <= MAX_PICTURES:
         raise ValueError(f"count: wanted at most {MAX_PICTURES:,} pictures in an album, got {content.count:,}")
-    body = _HEADER.pack(MAGIC, ALBUM_VERSION, content.fingerprint, content.count, len(content.payload)) + content.payload
+    body = _HEADER.pack(MAGIC, ALBUM_VERSION, content.fingerprint, content.count, len(content.payload))
+    body += content.payload
     return body + _CRC.pack(zlib.crc32(body))
 
 

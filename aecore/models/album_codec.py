@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
-import zlib
 from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import torch
-from safetensors.torch import load as arrays_of_bytes
-from safetensors.torch import save as bytes_of_arrays
 from torch import Tensor, nn
 
 from ..codec import CodecError, Decoder, album, fraction
@@ -19,7 +15,7 @@ from ..codec.coder import encode_ranges
 from .code_search import searched
 from .integer_mixture import IntegerMixture, floats_of, integers_of
 from .masked_prior import MaskedPrior
-from .picture_codec import _fingerprint, _inflated
+from .picture_codec import fingerprint_of, packed, unpacked
 from .small_transform import SmallSizes, small_analysis, small_synthesis
 
 VERSION = 1  # of the stored weights and of what is made of them
@@ -61,7 +57,7 @@ class AlbumCodec:
         self.synthesis.double()
         self.gain, self.back = arrays["log_gain"].exp(), arrays["log_back"].double().exp()
         self.prior = IntegerMixture({name.removeprefix("prior."): values for name, values in arrays.items()})
-        self.fingerprint = _fingerprint(arrays, facts)
+        self.fingerprint = fingerprint_of(arrays, facts)
 
     @classmethod
     @torch.no_grad()
@@ -93,18 +89,11 @@ class AlbumCodec:
         Raises:
             ValueError: these are other bytes.
         """
-        try:
-            plain = _inflated(data)
-            length = int.from_bytes(plain[:8], "little")
-            facts = json.loads(json.loads(plain[8 : 8 + length])["__metadata__"]["codec"])
-            arrays = arrays_of_bytes(plain)
-        except Exception as error:  # safetensors has an error of its own
-            raise ValueError(f"these are no weights of a codec: {error}") from error
-        return cls(arrays, facts)
+        return cls(*unpacked(data))
 
     def to_bytes(self) -> bytes:
         """Return weights and facts to be stored and shipped: a safetensors file, compressed by zlib."""
-        return zlib.compress(bytes_of_arrays(self.arrays, metadata={"codec": json.dumps(self.facts)}), 9)
+        return packed(self.arrays, self.facts)
 
     # ---- many pictures in one file ----
 

@@ -3,8 +3,8 @@
 Two machines, or two versions of a library, differ in the last digits of floats, and where a row of frequencies differs
 by 1 all that follows in the file is lost (`integer_prior` has the same cure for large pictures). Here weights are
 integers of 8 bits and values integers in units of 1/256; sums stay far below 2⁵³, up to which float64 holds every
-integer, so matrix products are exact in whatever order they are added. Exponentials and the logistic function are looked
-up in tables of whole numbers, which `decimal` computes alike everywhere.
+integer, so matrix products are exact in whatever order they are added. Exponentials and the logistic function are
+looked up in tables of whole numbers, which `decimal` computes alike everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codec.tables import PRECISION, TOTAL
+from ..codec.tables import TOTAL
 from .hyperprior import LARGEST, SCALES, SMALLEST
 from .integer_prior import _shift
 from .masked_prior import KINDS, PER_OUTPUT, MaskedPrior

@@ -1,4 +1,4 @@
-"""A masked network: the entropy model of a flat code, where each value's distribution depends on the values before it."""
+"""A masked network, the entropy model of a flat code: each value's distribution depends on the values before it."""
 
 from __future__ import annotations
 

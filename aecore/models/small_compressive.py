@@ -20,11 +20,20 @@ LEAST = 0.3  # deviation, in steps of rounding, with which a value of the code b
 
 
 class PriorSizes(NamedTuple):
-    """The sizes of a `MaskedPrior`: values of a group, units of each group in a hidden layer, logistics of a mixture."""
+    """The sizes of a `MaskedPrior`.
+
+    Args:
+        group: values of a group.
+        hidden: units of each group in either hidden layer.
+        mixture: logistic distributions for each value.
+    """
 
     group: int = 1
     hidden: int = 16
     mixture: int = MIXTURE
+
+
+USUAL = PriorSizes()
 
 
 class SmallCompressiveAutoencoder(Autoencoder):
@@ -62,7 +71,7 @@ class SmallCompressiveAutoencoder(Autoencoder):
         principal: PrincipalComponents | NestedComponents,
         lmbda: float,
         hidden: tuple[int, ...] = (512, 256),
-        prior: PriorSizes = PriorSizes(),
+        prior: PriorSizes = USUAL,
     ) -> None:
         sizes = _checked(image_shape, code_size, principal, hidden)
         if not isinstance(lmbda, int | float) or not 0 < lmbda < math.inf:

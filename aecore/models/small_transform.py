@@ -34,7 +34,7 @@ class SmallSizes(NamedTuple):
     @property
     def grid(self) -> tuple[int, int, int]:
         """What the dense layers see: channels, height and width."""
-        channels, height, breadth = self.image_shape
+        _, height, breadth = self.image_shape
         if self.stride == 1:
             return self.image_shape
         return self.width, height // self.stride, breadth // self.stride
