@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ..codec import CodecError, Decoder, album, fraction
 from ..codec.coder import encode_ranges
-from .code_search import searched
+from .code_search import Cost, searched
 from .integer_mixture import IntegerMixture, floats_of, integers_of
 from .masked_prior import MaskedPrior
 from .picture_codec import fingerprint_of, packed, unpacked
@@ -173,13 +172,13 @@ class AlbumCodec:
             found.append(searched(codes, self._cost(part), rounds, ends) if rounds else codes)
         return torch.cat(found).int()
 
-    def _cost(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the function that tells the bits of codes (N, code_size), and λ times their error, in bits."""
+    def _cost(self, x: Tensor) -> Cost:
+        """Return the function that tells of codes of some of the images the bits, plus λ times their error."""
         prior, pixels, back = self.float_prior, x.shape[2] * x.shape[3], self.back.float()
 
-        def cost(codes: Tensor) -> Tensor:
+        def cost(codes: Tensor, which: Tensor) -> Tensor:
             bits = -prior.likelihoods(codes, codes).log2().sum(1)
-            error = (self.float_synthesis(codes / back) - x).square().flatten(1).mean(1)
+            error = (self.float_synthesis(codes / back) - x[which]).square().flatten(1).mean(1)
             return self.facts["lmbda"] * 255**2 * pixels * error + bits
 
         return cost
