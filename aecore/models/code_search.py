@@ -14,10 +14,10 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 def searched(codes: Tensor, cost: Cost, rounds: int, ends: tuple[Tensor, Tensor]) -> Tensor:
     """Return codes of lower cost, found by changing one value at a time by 1.
 
-    An encoder gives the code of a picture in one go, and for pictures that it was not trained on it misses the best one;
-    a search finds a better one (Campos et al. 2019 go along gradients). In each round the gradient of the cost tells for
-    every value in which direction to change it. Of the changes that promise most some are tried, and the best one is
-    kept where the cost falls. Codes that no change has made better are left alone from then on.
+    An encoder gives the code of a picture in one go, and for pictures that it was not trained on it misses the best
+    one; a search finds a better one (Campos et al. 2019 go along gradients). In each round the gradient of the cost
+    tells for every value in which direction to change it. Of the changes that promise most some are tried, and the best
+    one is kept where the cost falls. Codes that no change has made better are left alone from then on.
 
     Args:
         codes: whole numbers in floats, of shape (N, values).

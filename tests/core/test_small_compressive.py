@@ -235,6 +235,11 @@ class TestMaskedPrior:
         prior(y)[0].sum().backward()
         assert torch.equal(y.grad, torch.ones(2, SIZE))
 
+    def test_tells_apart_what_its_layers_do_not_show(self):
+        # 12 groups of 2 units and 6 groups of 4 have the same layers.
+        told = {repr(MaskedPrior(12, *sizes)) for sizes in ((1, 2, 3), (2, 4, 3), (1, 2, 1), (2, 4, 1))}
+        assert len(told) == 4
+
     @pytest.mark.parametrize("bias", [-50.0, 0.0, 50.0])
     def test_scales_beyond_the_ladder_can_come_back(self, prior, bias):
         with torch.no_grad():
@@ -571,12 +576,12 @@ class TestSearch:
 
     def test_cost_is_bits_and_error(self, codec, images):
         codes = codec.codes(images)
-        error = (codec.images(codes) - images).square().mean((1, 2, 3))
+        error = (codec.images(codes) - images).square().mean((1, 2, 3)).numpy()
         _, frequencies = codec._ranges(codes, by_picture=True)
-        wanted = LMBDA * 255**2 * 64 * error + torch.from_numpy((PRECISION - np.log2(frequencies)).sum(1))
-        assert torch.allclose(
-            codec._cost(images)(codes.float(), torch.arange(len(images))).double(), wanted.double(), rtol=0.05, atol=2
-        )
+        wanted = LMBDA * 255**2 * 64 * error + (PRECISION - np.log2(frequencies)).sum(1)
+        found = codec._cost(images)(codes.float(), torch.arange(len(images))).numpy()
+        # The search computes in float32, without the ends of tables and the rungs of scales.
+        assert np.allclose(found, wanted, rtol=0.02, atol=1)
 
     def test_makes_files_that_any_codec_of_the_model_reads(self, codec, images):
         file = codec.compress(images, rounds=3)
