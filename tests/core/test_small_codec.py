@@ -141,6 +141,11 @@ class TestAlbum:
             with pytest.raises(CodecError):
                 album.unpack(data[:end])
 
+    def test_whose_length_is_wrong_is_told_so_though_its_checksum_is_right(self):
+        body = b"\x89AEC\x02" + MODEL + b"\x07\0\0\0" + b"\x04\0\0\0" + b"abc"
+        with pytest.raises(CodecError, match="its payload should have 4 bytes and has 3"):
+            album.unpack(body + struct.pack("<I", zlib.crc32(body)))
+
     def test_too_many_pictures_are_refused(self):
         with pytest.raises(ValueError, match="count: wanted at most 65,536"):
             album.pack(album.Album(MODEL, 65_537, b""))
