@@ -21,6 +21,7 @@ VERSION = 1  # of the stored weights and of what is made of them
 KIND = "small pictures"
 PART = 2000  # pictures that are worked on at once
 MARGIN = 2  # values beyond those that occurred, on each side, that a file can hold
+FARTHEST = 1000  # what a value in a file is at most, up or down
 WIDEST = 8.0  # how many units of usual size a file can hold to each side, where no images tell
 _NETWORKS = ("analysis", "synthesis")
 
@@ -98,6 +99,9 @@ class AlbumCodec:
 
     def compress(self, x: Tensor, rounds: int = 0) -> bytes:
         """Return an album of images.
+
+        What an image has beyond the reach of the tables is cut off: images unlike those of training come back as
+        something nearer to these.
 
         Args:
             x: floats in [0, 1] of shape (N, C, H, W), of the shape that the model knows.
@@ -233,13 +237,13 @@ def _reach(model: nn.Module, images: Tensor | None) -> tuple[Tensor, Tensor]:
     gain = model.log_gain.exp()
     if images is None:
         most = (WIDEST * gain).ceil().int() + MARGIN
-        return -most, most
+        return -most.clamp(max=FARTHEST), most.clamp(max=FARTHEST)
     parts = images.split(PART)
     parts = [part.float() / 255 if part.dtype == torch.uint8 else part for part in parts]
     ends = [torch.aminmax((model.encode(part) * gain).round(), dim=0) for part in parts]
     low = torch.stack([end.min for end in ends]).amin(0)
     high = torch.stack([end.max for end in ends]).amax(0)
-    return low.int() - MARGIN, high.int() + MARGIN
+    return tuple(end.int().clamp(-FARTHEST, FARTHEST) for end in (low - MARGIN, high + MARGIN))
 
 
 def _stored(network: nn.Module, name: str, bits: int) -> dict[str, Tensor]:

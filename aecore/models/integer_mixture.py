@@ -27,7 +27,6 @@ LIMIT = 1 << 19  # what a value between layers is at most: 2048
 UNIT_BITS = 12  # binary digits after the point of the factors by which values are multiplied
 LAYERS = ("first", "second")
 FARTHEST = 1 << 22  # what a mean is at most, in units of 1/256
-MOST_SYMBOLS = 1 << 11  # in a row
 # The logistic function: its argument goes in steps of 1/128 as far as 12 to both sides; its value in 2⁻²⁰.
 ARGUMENT, REACH, VALUE_BITS = 128, 12, 20
 SHARE_BITS, SHARE_REACH = 12, 8  # of shares, relative to the largest: in 2⁻¹², from e⁰ to e⁻⁸
@@ -164,7 +163,7 @@ def integers_of(prior: MaskedPrior, low: Tensor, high: Tensor) -> dict[str, Tens
 
     Args:
         prior: the trained one.
-        low, high: the lowest and the highest value that a file can hold, int, of shape (size,).
+        low, high: the lowest and the highest value that a file can hold, int of 15 bits, of shape (size,).
     """
     found = {}
     for name, mask in zip(LAYERS, (prior.sees_value, prior.sees_unit), strict=True):
@@ -184,7 +183,7 @@ def integers_of(prior: MaskedPrior, low: Tensor, high: Tensor) -> dict[str, Tens
         "inverse": _whole((UNIT << UNIT_BITS) / unit),
         "unit": _whole(unit * (1 << UNIT_BITS)),
         "low": low.to(torch.int16),
-        "high": torch.minimum(high, low + MOST_SYMBOLS - 1).to(torch.int16),
+        "high": high.to(torch.int16),
     }
 
 

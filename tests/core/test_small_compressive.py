@@ -401,6 +401,15 @@ class TestAlbums:
         wanted = (8 * model.log_gain.exp()).ceil() + 2
         assert model.codec().prior.high.tolist() == wanted.int().tolist()
 
+    @pytest.mark.parametrize("with_images", [True, False])
+    def test_tables_have_an_end(self, principal, images, with_images):
+        made = small_model(principal)
+        with torch.no_grad():
+            made.log_gain.fill_(math.log(1e5))
+        codec = made.codec(images if with_images else None)
+        assert (codec.prior.low.min(), codec.prior.high.max()) == (-1000, 1000)
+        assert torch.equal(codec.codes_in(codec.compress(images[:3])), codec.codes(images[:3]))
+
     @pytest.mark.parametrize(
         "x",
         [torch.zeros(2, 1, 8, 9), torch.zeros(1, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8), None,
