@@ -230,6 +230,13 @@ class TestMaskedPrior:
         assert not torch.equal(prior(y)[1], prior(y)[1])
         assert torch.equal(prior(y)[0], values)
 
+    @pytest.mark.parametrize("drawn", [0.0, 0.25])
+    def test_noise_begins_at_minus_a_half(self, prior, values, monkeypatch, drawn):
+        y = values + 0.3
+        monkeypatch.setattr(torch, "rand_like", lambda given: torch.full_like(given, drawn))
+        found = prior.train()(y)[1]
+        assert torch.equal(found, prior.likelihoods(y + (drawn - 0.5), values))
+
     def test_gradients_go_straight_through_the_rounding(self, prior):
         y = torch.randn(2, SIZE, requires_grad=True)
         prior(y)[0].sum().backward()
@@ -561,19 +568,38 @@ class TestSearch:
         found = searched(torch.zeros(2, 3), cost, 20, ends)
         assert found.tolist() == [[3, -2, 0], [0, 1, 4]]  # 5 lies beyond the end
 
-    def test_changes_one_value_of_a_code_in_a_round(self):
+    ENDS = (torch.full((3,), -9.0), torch.full((3,), 9.0))
+
+    def test_makes_all_changes_that_help_each_other(self):
         def cost(codes, which):
             return (codes - 2.0).square().sum(1)
 
-        found = searched(torch.zeros(1, 3), cost, 4, (torch.full((3,), -9.0), torch.full((3,), 9.0)))
-        assert found.sum() == 4
+        assert searched(torch.zeros(1, 3), cost, 1, self.ENDS).tolist() == [[1, 1, 1]]
 
-    def test_takes_what_lowers_the_cost_most(self):
+    def test_makes_the_best_change_alone_where_they_exclude_each_other(self):
         def cost(codes, which):
-            return (codes * torch.tensor([1.0, 5.0, 2.0])).sum(1)
+            total = codes.sum(1)  # one change of 1 is right, three are worse than none
+            return 10 * (total - 1).square() - codes @ torch.tensor([0.1, 0.3, 0.2])
 
-        found = searched(torch.zeros(1, 3), cost, 1, (torch.full((3,), -9.0), torch.full((3,), 9.0)))
-        assert found.tolist() == [[0, -1, 0]]
+        assert searched(torch.zeros(1, 3), cost, 5, self.ENDS).tolist() == [[0, 1, 0]]
+
+    def test_tries_those_first_that_promise_most(self, monkeypatch):
+        def cost(codes, which):
+            return codes @ torch.tensor([1.0, 5.0, 2.0])
+
+        monkeypatch.setattr("aecore.models.code_search.TRIED", 1)
+        assert searched(torch.zeros(1, 3), cost, 1, self.ENDS).tolist() == [[0, -1, 0]]
+
+    def test_leaves_alone_what_has_become_no_better(self):
+        wanted, asked = torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]]), []
+
+        def cost(codes, which):
+            asked.append(which.tolist())
+            return (codes - wanted[which]).square().sum(1)
+
+        assert torch.equal(searched(torch.zeros(2, 3), cost, 10, self.ENDS), wanted)
+        assert asked[0] == [0, 1]
+        assert asked[-1] == [1]
 
     def test_never_raises_the_cost(self, codec, images):
         before, after = codec.codes(images), codec.codes(images, rounds=5)
