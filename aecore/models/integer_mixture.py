@@ -224,8 +224,8 @@ def _inverse_scales() -> np.ndarray:
     with localcontext(prec=30):
         first, last = Decimal(repr(SMALLEST)), Decimal(repr(LARGEST))
         step = (last / first).ln() / (SCALES - 1)
-        scales = [first * (step * rung).exp() for rung in range(SCALES)]
-        return np.array([int((ARGUMENT << 16) / (UNIT * scale)) for scale in scales], dtype=np.int64)
+        factors = [(ARGUMENT << 16) / (UNIT * first * (step * rung).exp()) for rung in range(SCALES)]
+        return np.array([int(factor.to_integral_value()) for factor in factors], dtype=np.int64)
 
 
 @torch.no_grad()
