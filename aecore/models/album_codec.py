@@ -236,14 +236,14 @@ def _reach(model: nn.Module, images: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the lowest and the highest value that files can hold, for each value of a code."""
     gain = model.log_gain.exp()
     if images is None:
-        most = (WIDEST * gain).ceil().int() + MARGIN
-        return -most.clamp(max=FARTHEST), most.clamp(max=FARTHEST)
-    parts = images.split(PART)
-    parts = [part.float() / 255 if part.dtype == torch.uint8 else part for part in parts]
+        most = ((WIDEST * gain).ceil() + MARGIN).clamp(max=FARTHEST).cpu().int()
+        return -most, most
+    parts = (part.to(gain.device) for part in images.split(PART))
+    parts = (part.float() / 255 if part.dtype == torch.uint8 else part for part in parts)
     ends = [torch.aminmax((model.encode(part) * gain).round(), dim=0) for part in parts]
     low = torch.stack([end.min for end in ends]).amin(0)
     high = torch.stack([end.max for end in ends]).amax(0)
-    return tuple(end.int().clamp(-FARTHEST, FARTHEST) for end in (low - MARGIN, high + MARGIN))
+    return tuple(end.cpu().clamp(-FARTHEST, FARTHEST).int() for end in (low - MARGIN, high + MARGIN))
 
 
 def _stored(network: nn.Module, name: str, bits: int) -> dict[str, Tensor]:

@@ -122,7 +122,7 @@ class SmallCompressiveAutoencoder(Autoencoder):
                 them tables are wide enough for nearly all pictures, which costs some bits.
             bits: of a weight of the networks, from 4 to 8.
         """
-        return AlbumCodec.of(self.eval(), images, bits)
+        return AlbumCodec.of(self, images, bits)
 
     def reset_parameters(self) -> None:
         """Draw all layers anew, except those that begin as zero, and begin the linear ones as PCA."""
