@@ -166,11 +166,15 @@ class FeatureLoss(Objective):
         x_hat = model(batch.x)
         with full_precision(batch.x.device):  # checked before the network sees them
             pixels = _pixel_loss(self.loss, batch.x, x_hat)
-        wanted, found = self._stages(batch.x), self._stages(x_hat)
-        with full_precision(batch.x.device):
+        features = self.distance(batch.x, x_hat)
+        return {"loss": pixels + self.weight * features, "pixels": pixels, "features": features}
+
+    def distance(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """Return the mean distance of the features of images and of their reconstructions."""
+        wanted, found = self._stages(x), self._stages(x_hat)
+        with full_precision(x.device):
             stages = [_relative_distance(a.float(), b.float()) for a, b in zip(wanted, found, strict=True)]
-            features = torch.stack(stages).mean()
-            return {"loss": pixels + self.weight * features, "pixels": pixels, "features": features}
+            return torch.stack(stages).mean()
 
     def _stages(self, x: Tensor) -> Sequence[Tensor]:
         found = self.network.features(x)
@@ -240,6 +244,10 @@ class RateDistortion(Objective):
         `model.entropy_model(y)` gives (y_hat, likelihoods): the code with noise or rounded, and the probability of each
         of its values, above 0. It computes in float32 always: in bfloat16 a probability of .999 would be 1.
         """
+        return self.coded(model, batch)[1]
+
+    def coded(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the reconstructions, and what `forward` returns."""
         _check_methods(model, self, "encode", "entropy_model", "decode")
         y = model.encode(batch.x)
         with full_precision(batch.x.device):
@@ -249,7 +257,32 @@ class RateDistortion(Objective):
             mse = F.mse_loss(_like(x_hat, batch.x), batch.x)
             pixels = len(batch.x) * batch.x.shape[2] * batch.x.shape[3]
             bpp = -likelihoods.log2().sum() / pixels
-            return {"loss": self.lmbda * 255**2 * mse + bpp, "mse": mse, "bpp": bpp}
+            return x_hat, {"loss": self.lmbda * 255**2 * mse + bpp, "mse": mse, "bpp": bpp}
+
+
+class FeatureRateDistortion(Objective):
+    """λ · 255² · (MSE + weight · distance of features) + bits per pixel: the error of `FeatureLoss` at a price in bits.
+
+    Args:
+        network: gives `features(x)`, a list of tensors (n, …), one for each stage; frozen.
+        weight: of the feature distance.
+        lmbda: λ, as of `RateDistortion`.
+
+    Raises:
+        TypeError: the network is not frozen, or has no `features`.
+        ValueError: the weight is no number from 0, or λ no positive one.
+    """
+
+    def __init__(self, network: Frozen, weight: float, lmbda: float) -> None:
+        super().__init__()
+        self.error, self.rate = FeatureLoss(network, weight), RateDistortion(lmbda)
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return {"loss", "mse", "features", "bpp"}; the model as for `RateDistortion`."""
+        x_hat, found = self.rate.coded(model, batch)
+        distance = self.error.distance(batch.x, x_hat)
+        loss = found["loss"] + self.rate.lmbda * 255**2 * self.error.weight * distance
+        return {"loss": loss, "mse": found["mse"], "features": distance, "bpp": found["bpp"]}
 
 
 class VariableRate(Objective):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import album, container, fraction
 from .coder import Decoder, Tables, encode
 from .container import Container
 from .errors import CodecError
@@ -13,7 +14,10 @@ __all__ = [
     "Decoder",
     "Table",
     "Tables",
+    "album",
+    "container",
     "encode",
+    "fraction",
     "frequencies",
     "logistic_table",
     "table_of",

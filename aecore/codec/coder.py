@@ -25,7 +25,9 @@ LOWEST = 1 << 24  # of the state, and its value before the first symbol
 WORD = 16  # bits that are written at once
 STATE_BYTES = 5  # the state is below 2⁴⁰
 BLOCK = 1 << 16  # symbols that are made into Python's numbers at a time, which take much memory
+ROWS = 1 << 12  # the same where every symbol has a row of numbers
 LENGTH_BITS = 4  # in which an escape says how many bits follow
+ENDS_EARLY = "the coded values end too early: the file is damaged, or of another model"
 FARTHEST = (1 << ((1 << LENGTH_BITS) - 1)) - 1  # how far beyond its table a value may lie
 
 
@@ -79,7 +81,16 @@ def encode(values: np.ndarray, which: np.ndarray, tables: Tables) -> bytes:
         ValueError: the two have different lengths, a table is not there, or a value lies farther than `FARTHEST` from
             its table.
     """
-    begins, frequencies = _ranges(values, which, tables)
+    return encode_ranges(*_ranges(values, which, tables))
+
+
+def encode_ranges(begins: np.ndarray, frequencies: np.ndarray) -> bytes:
+    """Return symbols as bytes.
+
+    Args:
+        begins, frequencies: of each symbol, in the order in which they will be read, where its range begins and how
+            long it is, out of `TOTAL`.
+    """
     x, words = LOWEST, []
     for start in reversed(range(0, len(begins), BLOCK)):
         block = slice(start, start + BLOCK)
@@ -92,13 +103,13 @@ class Decoder:
 
     Args:
         data: the bytes.
-        tables: as of the encoder.
+        tables: as of the encoder; None where `read_rows` alone is used.
 
     Raises:
         CodecError: these are not so many bytes as `encode` writes.
     """
 
-    def __init__(self, data: bytes, tables: Tables) -> None:
+    def __init__(self, data: bytes, tables: Tables | None = None) -> None:
         if data and (len(data) < STATE_BYTES or (len(data) - STATE_BYTES) % 2):
             raise CodecError(f"the coded values have {len(data)} bytes, which is no possible number; they are damaged")
         self.tables = tables
@@ -119,7 +130,37 @@ class Decoder:
             for start in range(0, len(which), BLOCK):
                 found[start : start + BLOCK] = self._read(which[start : start + BLOCK].tolist())
         except IndexError:
-            raise CodecError("the coded values end too early: the file is damaged, or of another model") from None
+            raise CodecError(ENDS_EARLY) from None
+        return found
+
+    def read_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the next symbols, int32, each counted from the first of its row.
+
+        Args:
+            rows: whole numbers of shape (symbols, ranges + 1): of each where all its ranges begin, and `TOTAL`.
+
+        Raises:
+            CodecError: there are not so many.
+        """
+        found = np.empty(len(rows), dtype=np.int32)
+        try:
+            for start in range(0, len(rows), ROWS):
+                found[start : start + ROWS] = self._read_rows(rows[start : start + ROWS].tolist())
+        except IndexError:
+            raise CodecError(ENDS_EARLY) from None
+        return found
+
+    def _read_rows(self, rows: list[list[int]]) -> list[int]:
+        x, words, found = self.state, self.words, []
+        for row in rows:
+            slot = x % TOTAL
+            symbol = bisect_right(row, slot) - 1
+            begin = row[symbol]
+            x = (row[symbol + 1] - begin) * (x >> PRECISION) + slot - begin
+            if x < LOWEST:
+                x = x << WORD | words.pop()
+            found.append(symbol)
+        self.state = x
         return found
 
     def _read(self, which: list[int]) -> list[int]:

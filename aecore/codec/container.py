@@ -25,6 +25,7 @@ from .errors import CodecError
 
 MAGIC = b"\x89AEC"  # no text begins with the first byte, and a transfer that strips the eighth bit is found out
 VERSION = 1
+ALBUM_VERSION = 2  # of the other kind of file that begins so, see `album`
 QUALITY_STEPS = 64  # a quality is stored in as many steps for 1
 FINGERPRINT_BYTES = 4
 MAX_SIDE = 16_384
@@ -90,6 +91,8 @@ def unpack(data: bytes) -> Container:
         raise CodecError("it is no .aec file: it does not begin as one")
     if len(data) > MAX_BYTES:
         raise CodecError(f"it has {len(data):,} bytes, wanted at most {MAX_BYTES:,}")
+    if len(data) > len(MAGIC) and data[len(MAGIC)] == ALBUM_VERSION:
+        raise CodecError("it is an album of small pictures, which the codec of their model reads (AlbumCodec)")
     if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
         raise CodecError(f"it is of version {data[len(MAGIC)]} of the format; this aecore reads version {VERSION}")
     if len(data) < OVERHEAD:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..suggest import did_you_mean
+from .album_codec import AlbumCodec
 from .autoencoder import Autoencoder, check_image_shape, init_weights
 from .classifier import ResidualClassifier
 from .compressive import CompressiveAutoencoder
@@ -15,6 +16,7 @@ from .joint import JointAutoencoder
 from .linear import LinearAutoencoder
 from .picture_codec import PictureCodec
 from .principal import PCAStartAutoencoder, PCAStartConvAutoencoder, principal_components
+from .small_compressive import PriorSizes, SmallCompressiveAutoencoder
 from .sources import resnet18_body, s0_autoencoder, s0_halves_for_16, with_s0_decoder
 from .summary import Summary, count_parameters, summary
 from .transform import nested_components
@@ -68,6 +70,7 @@ def create(name: str, image_shape: tuple[int, int, int], code_size: int | None =
 __all__ = [
     "MODELS",
     "UPSAMPLERS",
+    "AlbumCodec",
     "Autoencoder",
     "CompressiveAutoencoder",
     "ConvAutoencoder",
@@ -79,7 +82,9 @@ __all__ = [
     "PCAStartAutoencoder",
     "PCAStartConvAutoencoder",
     "PictureCodec",
+    "PriorSizes",
     "ResidualClassifier",
+    "SmallCompressiveAutoencoder",
     "StridedConvAutoencoder",
     "Summary",
     "UpsamplingAutoencoder",

@@ -65,7 +65,7 @@ class PictureCodec:
         self.log_gain, self.log_back = arrays["log_gain"].float(), arrays["log_back"].float()
         self.prior = IntegerPrior({name.removeprefix("prior."): values for name, values in arrays.items()})
         self.tables = Tables(unpack(arrays["tables"].numpy()))
-        self.fingerprint = _fingerprint(arrays, facts)
+        self.fingerprint = fingerprint_of(arrays, facts)
 
     @classmethod
     @torch.no_grad()
@@ -98,18 +98,11 @@ class PictureCodec:
         Raises:
             ValueError: these are other bytes.
         """
-        try:
-            plain = _inflated(data)
-            length = int.from_bytes(plain[:8], "little")
-            facts = json.loads(json.loads(plain[8 : 8 + length])["__metadata__"]["codec"])
-            arrays = arrays_of_bytes(plain)
-        except Exception as error:  # safetensors has an error of its own
-            raise ValueError(f"these are no weights of a codec: {error}") from error
-        return cls(arrays, facts)
+        return cls(*unpacked(data))
 
     def to_bytes(self) -> bytes:
         """Return weights, tables and facts to be stored and shipped: a safetensors file, compressed by zlib."""
-        return zlib.compress(bytes_of_arrays(self.arrays, metadata={"codec": json.dumps(self.facts)}), 9)
+        return packed(self.arrays, self.facts)
 
     @property
     def levels(self) -> int:
@@ -415,6 +408,26 @@ def _stored(network: nn.Module, name: str, bits: int) -> dict[str, Tensor]:
     return found
 
 
+def packed(arrays: dict[str, Tensor], facts: dict) -> bytes:
+    """Return weights and facts as bytes: a safetensors file, compressed by zlib."""
+    return zlib.compress(bytes_of_arrays(arrays, metadata={"codec": json.dumps(facts)}), 9)
+
+
+def unpacked(data: bytes) -> tuple[dict[str, Tensor], dict]:
+    """Return weights and facts that `packed` has made bytes of.
+
+    Raises:
+        ValueError: these are other bytes.
+    """
+    try:
+        plain = _inflated(data)
+        length = int.from_bytes(plain[:8], "little")
+        facts = json.loads(json.loads(plain[8 : 8 + length])["__metadata__"]["codec"])
+        return arrays_of_bytes(plain), facts
+    except Exception as error:  # safetensors has an error of its own
+        raise ValueError(f"these are no weights of a codec: {error}") from error
+
+
 def _inflated(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     plain = inflater.decompress(data, MAX_STORED)
@@ -433,7 +446,8 @@ def _load(network: nn.Module, arrays: dict[str, Tensor], name: str) -> None:
     network.to(memory_format=torch.channels_last)
 
 
-def _fingerprint(arrays: dict[str, Tensor], facts: dict) -> bytes:
+def fingerprint_of(arrays: dict[str, Tensor], facts: dict) -> bytes:
+    """Return 4 bytes that change with any weight or fact."""
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, values in sorted(arrays.items()):
         found.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())

@@ -20,6 +20,7 @@ from aecore.objectives import (
     DecoderTransfer,
     Distillation,
     FeatureLoss,
+    FeatureRateDistortion,
     JointResolutions,
     Objective,
     RateDistortion,
@@ -341,6 +342,32 @@ class TestRateDistortion:
     def test_a_price_that_is_not_positive_is_refused(self, lmbda):
         with pytest.raises(ValueError, match="lmbda: wanted a"):
             RateDistortion(lmbda)
+
+
+class TestFeatureRateDistortion:
+    @pytest.fixture
+    def network(self):
+        return Frozen(TestFeatureLoss.Pixels())
+
+    def test_by_hand(self, network):
+        found = of(FeatureRateDistortion(network, 2, lmbda=0.01), TestRateDistortion.Codec(1 / 2, 1 / 4, 1 / 8, 1 / 2))
+        distance = TestFeatureLoss.FEATURES
+        wanted = {"loss": 0.01 * 65025 * (MSE + 2 * distance) + 7 / 4, "mse": MSE, "features": distance, "bpp": 7 / 4}
+        assert found == pytest.approx(wanted, rel=1e-6)  # float32
+
+    def test_without_weight_is_rate_distortion(self, network):
+        codec = TestRateDistortion.Codec(1 / 2)
+        found = of(FeatureRateDistortion(network, 0, lmbda=0.3), codec)
+        assert found["loss"] == of(RateDistortion(0.3), codec)["loss"]
+
+    @pytest.mark.parametrize(("settings", "said"), [((-1, 1), "weight: wanted"), ((1, 0), "lmbda: wanted")])
+    def test_other_settings_are_refused(self, network, settings, said):
+        with pytest.raises(ValueError, match=said):
+            FeatureRateDistortion(network, *settings)
+
+    def test_a_network_that_is_trained_along_is_refused(self):
+        with pytest.raises(TypeError, match="network: wanted Frozen"):
+            FeatureRateDistortion(TestFeatureLoss.Pixels(), 1, 1)
 
     def test_a_model_without_an_entropy_model_is_refused(self):
         with pytest.raises(TypeError, match=r"model: RateDistortion needs .*; LinearAutoencoder has no entropy_model"):
