@@ -270,4 +270,5 @@ class TestProgress:
         told = []
         codec.decompress(codec.compress(torch.cat([picture(300, 8)] * 2), 2), told.append)
         assert told == sorted(told)
-        assert (len(told) >= 6, 0 < told[0] < 0.5, told[-1]) == (True, True, 1)
+        # The first word comes when half of the first file's values are read.
+        assert (len(told) >= 6, 0 < told[0] < 0.2, told[-1]) == (True, True, 1)
