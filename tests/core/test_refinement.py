@@ -139,10 +139,12 @@ class TestCost:
         for one, other in zip(*found, strict=True):
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)  # float32, sums of 4,000 pixels
 
-    def test_gradient_is_the_slope_of_the_cost(self, codec):
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_gradient_is_the_slope_of_the_cost(self, codec, channels):
         """Where all is soft: the same chance and temperature, and a cost that is computed here."""
-        x = picture(12, 16)
-        latents = refinement.Latents(*(v.clone().requires_grad_() for v in codec._latents_of(x, 0)))
+        x = picture(12, 16, channels)
+        colours = x.expand(-1, 3, -1, -1)
+        latents = refinement.Latents(*(v.clone().requires_grad_() for v in codec._latents_of(colours, 0)))
         cost = codec._cost(x[0], 0)
         cost.backward(latents, 0.5, torch.Generator().manual_seed(3))
 
@@ -157,7 +159,9 @@ class TestCost:
             mass = (1 - 1e-6) * mass + 1e-6 / (1 + difference.square())
             bits = -(mass.log2() * (rung >= 0.5)).sum() + bits_of(z, cost.hyper_bits)
             y_hat = torch.where(rung >= 0.5, difference, 0) + mean
-            error = (codec.synthesis(y_hat / cost.back).clamp(0, 1) - x).square().mean()
+            x_hat = codec.synthesis(y_hat / cost.back)
+            x_hat = x_hat.mean(1, keepdim=True) if channels == 1 else x_hat
+            error = (x_hat.clamp(0, 1) - x).square().mean()
             return 0.002 * 255**2 * error + bits / (12 * 16)
 
         y = latents.y.detach().clone().requires_grad_()
@@ -260,10 +264,11 @@ class TestProgress:
         told = []
         codec.compress(torch.cat([picture(300, 8)] * 2), 1, refine, told.append)
         assert told == sorted(told)
-        assert (len(told) >= 6, 0 < told[0] < 0.5, told[-1]) == (True, True, 1)
+        assert (len(told) >= 6 + 2 * refine, 0 < told[0] < 0.5, told[-1]) == (True, True, 1)
 
     def test_of_decoding_rises_to_one(self, codec):
         told = []
         codec.decompress(codec.compress(torch.cat([picture(300, 8)] * 2), 2), told.append)
         assert told == sorted(told)
-        assert (len(told) >= 6, 0 < told[0] < 0.5, told[-1]) == (True, True, 1)
+        # The first word comes when half of the first file's values are read.
+        assert (len(told) >= 6, 0 < told[0] < 0.2, told[-1]) == (True, True, 1)
