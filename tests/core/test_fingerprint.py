@@ -173,9 +173,9 @@ class TestPublishedRuns:
             "format": (),
             "loss": ("-judge-", "06-s0-", "06-fully-both", "08-feature", "-classifier-", "-feature-0.0", "-decoder-",
                      "-joint-", "-alternate-", "-convolutions-", "-feed_forward-", "-distilled-", "09-small-fresh-",
-                     "09-small-tuned-", "-vae-", "10-codec-"),
+                     "09-small-tuned-", "-vae-", "10-codec-", "10-prior-", "10-digits-", "10-cifar-"),
             "start": ("03-ties-cut", "-then-", "07-resnet18-frozen", "-tuned-", "-second-", "-progressive-",
-                      "-alternate-", "-feature-0.0"),
+                      "-alternate-", "-feature-0.0", "-lmbda-"),
         }[part]
         lines = [line for line in PUBLISHED if not any(words in line["name"] for words in other)]
         assert {line["parts"][part] for line in lines} == {fingerprint({part: told})[:16]}
