@@ -90,12 +90,21 @@ def test_config_has_the_address_and_the_branch():
     assert (written["url"], written["branch"]) == address.address()
 
 
-def test_colab_links_of_the_readme_open_the_chapters():
-    repository, branch = OLD.removeprefix("https://github.com/"), address.address()[1]
+def test_colab_links_of_the_readme_open_the_readers_notebooks():
+    repository = OLD.removeprefix("https://github.com/")
     linked = re.findall(
         r"colab\.research\.google\.com/github/([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")
     )
-    assert linked == [f"{repository}/blob/{branch}/chapters/{name}.ipynb" for name in chapters()]
+    assert linked == [f"{repository}/blob/editions/reader/{name}.ipynb" for name in chapters()]
+
+
+def test_the_pages_are_where_github_shows_those_of_a_repository():
+    assert address._pages("https://github.com/Some-One/a-Name") == "https://some-one.github.io/a-Name/"
+
+
+def test_the_branch_of_the_editions_is_the_one_that_a_release_writes():
+    script = (ROOT / ".ci" / "push-editions").read_text(encoding="utf-8")
+    assert f"branch={address.EDITIONS}\n" in script
 
 
 def test_no_other_file_names_the_address():

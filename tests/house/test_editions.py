@@ -13,6 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from address import CODE_CELL, address
+from aecore import __version__
 from aecore.course.editions import make
 from aecore.exercises import exercises
 from chapters import ROOT, chapters, code_cells, notebook, tags, text
@@ -60,6 +61,13 @@ def edition(editions, kind, name):
 def source(name):
     """Return the text of a chapter's source, code cells and all."""
     return (ROOT / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def code_of(cell):
+    """Return the code of a cell as an edition has it: the set-up cell installs the release."""
+    if "setup" not in tags(cell) or re.search("[a-z]", __version__):
+        return cell.source
+    return cell.source.replace(address()[0], f"{address()[0]}@v{__version__}")
 
 
 def number_of(name):
@@ -228,7 +236,13 @@ def test_lines_without_anything_of_myst_are_as_they_stand_in_the_chapter(edition
 
 
 def test_set_up_cell_comes_first(edition, name):
-    assert code_cells(edition)[0].source == code_cells(notebook(name))[0].source
+    assert code_cells(edition)[0].source == code_of(code_cells(notebook(name))[0])
+    assert "setup" in tags(code_cells(notebook(name))[0])
+
+
+def test_set_up_cell_installs_the_release(edition):
+    release = "" if re.search("[a-z]", __version__) else f"@v{__version__}"
+    assert re.findall(r'"aecore @ git\+(.*)"$', code_cells(edition)[0].source, re.M) == [f"{address()[0]}{release}"]
 
 
 def test_cells_are_folded_where_the_page_folds_them(edition, name):
@@ -250,7 +264,7 @@ def test_every_name_that_code_uses_is_made_in_the_same_edition(folder):
 
 @pytest.mark.parametrize("kind", ["reader", "student"], indirect=True)
 def test_code_is_a_part_of_the_chapters_in_its_order(edition, name):
-    rest = iter([cell.source for cell in code_cells(notebook(name))])
+    rest = iter([code_of(cell) for cell in code_cells(notebook(name))])
     assert all(cell.source in rest for cell in code_cells(edition))
 
 
@@ -259,7 +273,7 @@ def test_all_code_but_solutions_and_checks_is_there(edition, name):
     solved = {line for match in SOLUTION.finditer(source(name)) for line in CODE_CELL.findall(match[2])}
     solutions = {code.strip() for _, code in solved}
     wanted = [
-        cell.source
+        code_of(cell)
         for cell in code_cells(notebook(name))
         if "remove-cell" not in tags(cell) and cell.source not in solutions
     ]

@@ -238,3 +238,18 @@ def test_pushing_the_editions_leaves_the_clone_as_it_was(clone):
     push(clone, "v1.2.0")
     assert (git(clone, "status", "--short", "--branch"), git(clone, "rev-parse", "HEAD")) == before
     assert len(git(clone, "worktree", "list").splitlines()) == 1
+
+
+# ---- beside the workflows ----
+
+
+def test_the_form_for_mistakes_asks_for_what_the_doctor_prints():
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text(encoding="utf-8"))
+    fields = {field["id"]: field for field in form["body"]}
+    assert "aecore doctor" in fields["doctor"]["attributes"]["label"]
+    assert {"name", "description", "body"} <= form.keys()
+
+
+def test_dependabot_watches_the_actions():
+    told = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))
+    assert [one["package-ecosystem"] for one in told["updates"]] == ["github-actions"]

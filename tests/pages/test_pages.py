@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from address import address
+from aecore.course.editions import make
 from chapters import ROOT, pages
 
 # What a page loads by itself comes from the book's own folder: a reader without a network sees all of it.
@@ -145,24 +146,31 @@ def test_chapter_shows_figures(chapter):
     assert soup.select(".cell_output img")
 
 
-def test_chapter_opens_in_colab_from_a_file_that_exists(chapter):
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory):
+    """The folder that `make editions` makes, and the branch `editions` holds."""
+    out = tmp_path_factory.mktemp("editions")
+    make(out, ROOT / "chapters")
+    return out
+
+
+def test_chapter_opens_in_colab_as_a_readers_notebook_that_is_made(editions, chapter):
     name, soup = chapter
     links = {tag["href"] for tag in soup.find_all("a", href=re.compile(r"^https://colab\."))}
-    url, branch = address()
-    repository = url.removeprefix("https://github.com/")
-    start = f"https://colab.research.google.com/github/{repository}/blob/{branch}/"
-    assert links == {f"{start}{name}.ipynb"}
-    assert (ROOT / f"{name}.ipynb").exists()
+    repository = address()[0].removeprefix("https://github.com/")
+    start = f"https://colab.research.google.com/github/{repository}/blob/editions/"
+    assert [link.removeprefix(start) for link in links] == [f"reader/{name.removeprefix('chapters/')}.ipynb"]
+    assert all((editions / link.removeprefix(start)).is_file() for link in links)
 
 
-def test_chapter_can_be_downloaded_as_it_was_published(html, chapter):
+def test_chapter_can_be_downloaded_as_the_readers_notebook(html, editions, chapter):
     name, soup = chapter
     links = {
         tag["href"] for tag in soup.find_all("a", href=re.compile(r"\.ipynb$")) if not urlsplit(tag["href"]).netloc
     }
     files = [target_of(html, name, link)[0] for link in links if "_sources" in link]
     assert len(files) == 1
-    assert files[0].read_bytes() == (ROOT / f"{name}.ipynb").read_bytes()
+    assert files[0].read_bytes() == (editions / "reader" / files[0].name).read_bytes()
 
 
 def test_chapter_has_its_exercises_with_folded_solutions(chapter):
