@@ -18,7 +18,7 @@ import nbformat
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where readers' notebooks lie: `.ci/push-editions` puts the folders of `make editions` on this branch with each release.
+# Where readers' notebooks lie: `.ci/push-editions` puts what `make editions` makes on this branch at each release.
 EDITIONS = "editions"
 
 # In Colab torch and NumPy are matched to the machine, so pip is told to keep the versions that are there.

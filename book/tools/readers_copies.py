@@ -1,4 +1,4 @@
-"""A Sphinx extension: the buttons of a chapter lead to its reader's notebook, not to the one that its page is made from.
+"""A Sphinx extension: the buttons of a chapter lead to its reader's notebook, not to the one its page is made from.
 
 The notebook that a page is made from is written for Sphinx: its directives show as raw text in Colab and Jupyter, and
 its solutions stand below its exercises. The theme can lead to another branch, but not to another folder and file, and

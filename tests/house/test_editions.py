@@ -13,10 +13,11 @@ import yaml
 from markdown_it import MarkdownIt
 
 from address import CODE_CELL, address
+from address import pages as published
 from aecore import __version__
 from aecore.course.editions import make
 from aecore.exercises import exercises
-from chapters import ROOT, chapters, code_cells, notebook, tags, text
+from chapters import ROOT, chapters, code_cells, notebook, pages, tags, text
 
 KINDS = ("reader", "student", "instructor")
 COMMONMARK = MarkdownIt("commonmark")
@@ -193,6 +194,12 @@ def test_links_into_the_repository_lead_to_files_that_are_there(edition):
     links = [token.attrs["href"] for token in inline(edition) if token.type == "link_open"]
     files = [unquote(link).removeprefix(start).split("#")[0] for link in links if link.startswith(start)]
     assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_links_to_published_pages_lead_to_pages_of_the_book(edition):
+    links = [token.attrs["href"] for token in inline(edition) if token.type == "link_open"]
+    files = [link.removeprefix(published()).split("#")[0] for link in links if link.startswith(published())]
+    assert [file for file in files if file.removesuffix(".html") not in pages()] == []
 
 
 def test_every_figure_has_its_caption_and_the_number_of_the_page(edition, name):

@@ -33,10 +33,10 @@ def texts():
 @pytest.mark.parametrize(
     "name",
     [
-        "README.md", "LICENSE", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "constraints.txt",
-        "environment.yml", "_config.yml", "_toc.yml", ".ci/run", ".github/workflows/ci.yml", "book/index.md",
-        "book/running.md", "book/notation.md", "book/glossary.md", "book/references.md", "book/references.bib",
-        "aecore/published",
+        "README.md", "LICENSE", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml",
+        "constraints.txt", "environment.yml", "_config.yml", "_toc.yml", ".ci/run", ".github/workflows/ci.yml",
+        "book/index.md", "book/running.md", "book/notation.md", "book/glossary.md", "book/references.md",
+        "book/references.bib", "aecore/published",
     ],
 )  # fmt: skip
 def test_is_there(name):

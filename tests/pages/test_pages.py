@@ -1,12 +1,15 @@
 """The built book, walked as a reader's browser would."""
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 
 from address import address
+from address import pages as published
 from aecore.course.editions import make
 from chapters import ROOT, pages
 
@@ -127,6 +130,56 @@ def test_no_output_shows_a_warning_or_a_traceback(article):
 
 def test_no_output_comes_from_standard_error(article):
     assert article.find_all(class_="stderr") == []
+
+
+# ---- what is found by others ----
+
+
+def told(soup, **which):
+    """Return what the one tag in the head of a page says that is called so."""
+    tags = soup.find("head").find_all("meta", attrs=which)
+    assert len(tags) == 1
+    return tags[0]["content"]
+
+
+def test_page_has_a_description_of_its_own_words(soup, article):
+    text = told(soup, name="description")
+    words = " ".join(article.get_text().split())
+    assert 20 < len(text) <= 202
+    assert " ".join(text.removesuffix(" …").split()[:4]) in words
+
+
+def test_descriptions_differ(soups):
+    texts = [told(soup, name="description") for soup in soups.values()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_page_is_shown_with_its_title_and_address_where_it_is_linked(page, soup, article):
+    title = article.find("h1")
+    assert told(soup, property="og:title") in title.get_text()
+    assert told(soup, property="og:url") == f"{published()}{page}.html"
+    assert soup.find("link", rel="canonical")["href"] == f"{published()}{page}.html"
+
+
+def test_chapter_is_shown_with_a_picture_that_is_there(html, chapter):
+    _name, soup = chapter
+    assert (html / told(soup, property="og:image").removeprefix(published())).is_file()
+    assert len(told(soup, property="og:image:alt")) >= 20
+
+
+def test_site_map_has_all_pages(html):
+    tree = ElementTree.parse(html / "sitemap.xml")
+    found = [node.text for node in tree.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")]
+    assert found == sorted(f"{published()}{page}.html" for page in pages())
+
+
+def test_page_for_addresses_that_lead_nowhere_leads_to_pages_from_any_depth(html):
+    page = BeautifulSoup((html / "404.html").read_text(encoding="utf-8"), "html.parser")
+    links = [tag["href"] for tag in page.find_all("a")]
+    assert all(link.startswith(published()) for link in links)
+    files = [link.removeprefix(published()) or "index.html" for link in links]
+    assert [file for file in files if not (html / file).is_file()] == []
+    assert page.find_all(["script", "link", "img"]) == []
 
 
 # ---- chapters ----
