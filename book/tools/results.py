@@ -1,7 +1,7 @@
 """Write book/results.md, a row for each method of the chapters, from the stored runs: python book/tools/results.py.
 
 What was measured is read from aecore/published; nothing is computed, and no number of the page is typed. What stands
-here is how a method is called, how many numbers its code has, and which runs it is: their names without the seed. Run it
+here is how a method is called, how many numbers its code has, and which runs it is: names without the seed. Run it
 after a chapter was published; a test compares the page with what this would write.
 """
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+import aecore
 from address import address
 from address import pages as published
 from aecore.course.editions import make
@@ -130,6 +131,20 @@ def test_no_output_shows_a_warning_or_a_traceback(article):
 
 def test_no_output_comes_from_standard_error(article):
     assert article.find_all(class_="stderr") == []
+
+
+def test_every_name_of_the_package_is_on_the_page_of_names(soups):
+    article = soups["book/api"].find("article")
+    shown = {tag["id"] for tag in article.find_all(id=re.compile(r"^(?:module-)?aecore\."))}
+    # What is documented under the module that it lives in is found by the last part of its name.
+    names = {one.removeprefix("module-").split(".")[-1] for one in shown}
+    assert set(aecore.__all__) - names == set()
+
+
+def test_docstrings_are_shown_as_they_are_written(soups):
+    article = soups["book/api"].find("article")
+    assert article.find_all("cite") == []
+    assert article.find_all(class_="problematic") == []
 
 
 # ---- what is found by others ----
