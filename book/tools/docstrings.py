@@ -24,7 +24,13 @@ def process(app: Sphinx, what: str, name: str, thing: object, options, lines: li
     lines[:] = [as_restructured_text(line) for line in lines]
 
 
+def short(app: Sphinx, what: str, name: str, thing: object, options, arguments: str | None, result: str | None):
+    """Return a signature with types as the code names them, where autodoc leaves "~torch.Tensor" standing."""
+    return tuple(text and re.sub(r"~(?:\w+\.)+", "", text) for text in (arguments, result))
+
+
 def setup(app: Sphinx) -> dict:
     """Before napoleon, whose own marks for arguments shall stay."""
     app.connect("autodoc-process-docstring", process, priority=100)
+    app.connect("autodoc-process-signature", short)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,7 +4,7 @@ import pytest
 
 import aecore
 from chapters import ROOT
-from docstrings import as_restructured_text
+from docstrings import as_restructured_text, short
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,12 @@ from docstrings import as_restructured_text
 )
 def test_names_become_literals_and_asterisks_stay(line, shown):
     assert as_restructured_text(line) == shown
+
+
+@pytest.mark.parametrize("text", ["(x: ~torch.Tensor, f: ~collections.abc.Callable[[~a.b.C], None])", None])
+def test_types_of_a_signature_are_named_without_their_modules(text):
+    shown = text and "(x: Tensor, f: Callable[[C], None])"
+    assert short(None, "", "", None, None, text, "~a.B") == (shown, "B")
 
 
 @pytest.mark.parametrize("name", aecore.__all__)
