@@ -24,7 +24,7 @@ NOTEBOOKS = $(wildcard chapters/*.ipynb)
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o xfail_strict=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint test-package test-chapters build test-pages chapters editions publish sync lab address pins colab campaign bench clean
+.PHONY: help setup book test lint test-package test-chapters build test-pages chapters editions wheel publish sync lab address pins colab campaign bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -79,6 +79,10 @@ chapters: $(READY)  ## execute all chapters from their .md, quick profile, into 
 editions: $(READY)  ## make the notebooks that readers, students and instructors open, into _build/editions
 	@rm -rf _build/editions
 	$(BIN)/aecore editions _build/editions
+
+wheel: $(READY)  ## build the wheel of aecore into dist
+	@rm -rf dist
+	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
 
 publish: $(READY)  ## execute one chapter under the full profile and store its outputs: make publish CH=02
 	@test -n "$(CH)" || { echo "Say which chapter: make publish CH=02"; exit 1; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from markdown_it import MarkdownIt
 
+from .. import __version__
 from ..suggest import did_you_mean
 from . import myst
 from .citations import Citations
@@ -101,6 +103,17 @@ class Book:
             ValueError: there is no such file.
         """
         return link if _is_outside(link) else self._in_repository("raw", self._path(link))
+
+    def released(self, code: str) -> str:
+        """Return the code of a set-up cell that installs this release instead of what the main branch is by then.
+
+        A notebook finds its stored runs in the package that it was made with. A version that is no release, such as
+        0.3.0.dev0, has no tag, and the code stays as it is.
+        """
+        if not re.fullmatch(r"[\d.]+", __version__):
+            return code
+        address = f"git+{self._repository['url']}"
+        return code.replace(f'{address}"', f'{address}@v{__version__}"')
 
     def _path(self, link: str) -> PurePosixPath:
         """Return the file that a link leads to, from the root of the book."""

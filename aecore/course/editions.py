@@ -124,6 +124,8 @@ def _translated(notebook: NotebookNode, translator: Translator, edition: Edition
                 yield new
         elif not solutions.open:
             new.source = edition.questions.code(new.source)
+            if "setup" in new.metadata.get("tags", ()):
+                new.source = translator.book.released(new.source)
             yield new
         elif edition.solutions:
             new.metadata["tags"] = list(dict.fromkeys([*new.metadata.get("tags", ()), "solution"]))

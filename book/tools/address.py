@@ -1,8 +1,8 @@
 """Rewrite what depends on the repository's address: `make address`, after a change of it in pyproject.toml.
 
 The address stands in `[project.urls] Repository` and the branch in `[tool.book] branch`. From there it goes into
-_config.yml, README.md, CONTRIBUTING.md, CITATION.cff, the workflow, the pages in book/, the Colab links, and the set-up
-cell of every chapter, whose text stands here (SETUP) and nowhere else.
+_config.yml, README.md, CONTRIBUTING.md, CITATION.cff, the workflow, the pages in book/, the Colab links, the address of
+the pages, and the set-up cell of every chapter, whose text stands here (SETUP) and nowhere else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import nbformat
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where readers' notebooks lie: `.ci/push-editions` puts what `make editions` makes on this branch at each release.
+EDITIONS = "editions"
 
 # In Colab torch and NumPy are matched to the machine, so pip is told to keep the versions that are there.
 SETUP = """\
@@ -39,6 +41,22 @@ def address(root: Path = ROOT) -> tuple[str, str]:
     """Return the repository's address and its branch, from pyproject.toml."""
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return settings["project"]["urls"]["Repository"].rstrip("/"), settings["tool"]["book"]["branch"]
+
+
+def pages(root: Path = ROOT) -> str:
+    """Return where GitHub Pages shows the book, "https://owner.github.io/name/"."""
+    return _pages(address(root)[0])
+
+
+def _pages(url: str) -> str:
+    owner, name = url.removeprefix("https://github.com/").split("/")
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
+def colab(chapter: str, root: Path = ROOT) -> str:
+    """Return where Colab opens the reader's notebook of a chapter, "01_linear"."""
+    repository = address(root)[0].removeprefix("https://github.com/")
+    return f"https://colab.research.google.com/github/{repository}/blob/{EDITIONS}/reader/{chapter}.ipynb"
 
 
 def setup_cell(root: Path = ROOT) -> str:
@@ -71,7 +89,8 @@ def _renewer(root: Path):
     new, branch = address(root)
     old_name, new_name = (url.removeprefix("https://github.com/") for url in (old, new))
     pairs = [
-        (f"github/{old_name}/blob/{old_branch}/", f"github/{new_name}/blob/{branch}/"),  # Colab's links
+        (f"github/{old_name}/", f"github/{new_name}/"),  # Colab's links
+        (_pages(old), _pages(new)),
         (f"{old}/blob/{old_branch}/", f"{new}/blob/{branch}/"),
         (f"branches: [{old_branch}]", f"branches: [{branch}]"),
         (f"branch: {old_branch}\n", f"branch: {branch}\n"),

@@ -1,10 +1,11 @@
 """Run each notebook as Colab would: alone in an empty folder, on a machine that has torch but not aecore. `make colab`.
 
 A wheel of aecore is built; a clean virtual environment gets Colab's Python, torch, torchvision and NumPy, and what
-executes a notebook. Then each notebook's own set-up cell installs aecore, from the wheel instead of the repository's
-address, and the notebook runs to its end under the quick profile. Where AECORE_DATA names a folder with the data, it
-runs once more under the full profile, and there it must find every run and every measurement in the package: another
-Python or torch may not make a reader train. `make colab CHAPTERS="05 07"` runs these alone. Exit status 1 when a cell
+executes a notebook. Then the set-up cell of each reader's notebook, which is what the Colab buttons open, installs
+aecore, from the wheel instead of the repository's address, and the notebook runs to its end under the quick profile.
+Where AECORE_DATA names a folder with the data, the chapter itself, with its solutions and checks, runs under the full
+profile, and there it must find every run and every measurement in the package: another Python or torch may not make a
+reader train. `make colab CHAPTERS="05 07"` runs these alone. Exit status 1 when a cell
 fails, when the set-up cell did not install aecore, when it changed the version of torch, torchvision or NumPy, or when
 something was trained.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "tools"))
 from address import address  # noqa: E402 (the tools are no package)
+from aecore.course.editions import make  # noqa: E402
 
 PYTHON = "python3.13"  # and the versions that Colab had in November 2026
 THERE = ("torch==2.11.0", "torchvision==0.26.0", "numpy==2.1.*", "ipykernel", "nbclient", "nbformat")
@@ -49,18 +52,19 @@ def versions(python: Path) -> dict[str, str]:
 
 
 def with_wheel(source: Path, target: Path, wheel: Path) -> None:
-    """Copy a notebook; its set-up cell then installs the wheel instead of the repository's main branch."""
-    text = source.read_text(encoding="utf-8")
-    online = f"git+{address()[0]}"
-    if text.count(online) != 1:
-        raise SystemExit(f"{source.name}: {online} stands {text.count(online)} times in it, not once")
-    target.write_text(text.replace(online, wheel.as_uri()), encoding="utf-8")
+    """Copy a notebook; its set-up cell then installs the wheel instead of a release or of the main branch."""
+    online = re.compile(rf"git\+{re.escape(address()[0])}(@v[\d.]+)?")
+    text, count = online.subn(wheel.as_uri(), source.read_text(encoding="utf-8"))
+    if count != 1:
+        raise SystemExit(f"{source.name}: git+{address()[0]} stands {count} times in it, not once")
+    target.write_text(text, encoding="utf-8")
 
 
 def trial(notebook: Path, python: Path, wheel: Path, folder: Path) -> None:
-    """Run one notebook in the environment of `python` and compare the versions before and after."""
+    """Run one chapter's notebook as readers have it in the environment of `python`; compare the versions before and
+    after."""
     folder.mkdir()
-    with_wheel(notebook, folder / notebook.name, wheel)
+    with_wheel(folder.parent / "editions" / "reader" / notebook.name, folder / notebook.name, wheel)
     before = versions(python)
     if "aecore" in before:
         raise SystemExit("aecore is installed already; the set-up cell would have nothing to do")
@@ -74,6 +78,7 @@ def trial(notebook: Path, python: Path, wheel: Path, folder: Path) -> None:
     print(f"{notebook.name}: {seconds:.0f} s; kept {kept}; changed {changed or 'nothing'}")
     print(f"  installed by the set-up cell: {', '.join(added)}")
     if data := os.environ.get("AECORE_DATA"):
+        shutil.copy(notebook, folder)  # aecore is there by now, so that the set-up cell installs nothing
         seconds = execute(folder / notebook.name, python, {"AECORE_PROFILE": "full", "AECORE_DATA": data})
         if anew := sorted(path.parent.name for path in folder.rglob("*") if path.name in STORED):
             raise SystemExit(f"{notebook.name}: under the full profile these were not found as published: {anew}")
@@ -108,6 +113,7 @@ def main() -> None:
         run(shutil.which(PYTHON), "-m", "venv", scratch / "venv")
         python = scratch / "venv" / "bin" / "python"
         run(python, "-m", "pip", "install", "--quiet", *THERE)
+        make(scratch / "editions", ROOT / "chapters")
         for notebook in notebooks:
             trial(notebook, python, wheel, scratch / notebook.stem)
     finally:

@@ -400,6 +400,32 @@ class TestSolutions:
             edition(*cells)
 
 
+class TestSetUp:
+    INSTALL = '%pip install "aecore @ git+https://example.org/book"'
+
+    def installed(self, edition, kind="reader", **options):
+        return codes(edition(tagged(self.INSTALL, "setup"), kind=kind, **options))
+
+    @pytest.mark.parametrize("kind", ["reader", "student", "instructor"])
+    def test_the_release_that_a_copy_was_made_with_is_installed(self, edition, kind, monkeypatch):
+        monkeypatch.setattr("aecore.course.book.__version__", "1.2.0")
+        assert self.installed(edition, kind) == ['%pip install "aecore @ git+https://example.org/book@v1.2.0"']
+
+    @pytest.mark.parametrize("version", ["1.2.0.dev0", "1.2.0rc1"])
+    def test_a_version_that_is_no_release_is_installed_from_the_main_branch(self, edition, version, monkeypatch):
+        monkeypatch.setattr("aecore.course.book.__version__", version)
+        assert self.installed(edition) == [self.INSTALL]
+
+    def test_the_address_in_another_cell_stays(self, edition, monkeypatch):
+        monkeypatch.setattr("aecore.course.book.__version__", "1.2.0")
+        assert codes(edition(new_code_cell(self.INSTALL))) == [self.INSTALL]
+
+    def test_another_address_that_begins_like_the_books_stays(self, edition, monkeypatch):
+        monkeypatch.setattr("aecore.course.book.__version__", "1.2.0")
+        other = self.INSTALL.replace("book", "bookshop")
+        assert codes(edition(tagged(other, "setup"))) == [other]
+
+
 class TestCells:
     @pytest.mark.parametrize(
         ("tag", "metadata"),

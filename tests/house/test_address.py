@@ -90,12 +90,26 @@ def test_config_has_the_address_and_the_branch():
     assert (written["url"], written["branch"]) == address.address()
 
 
-def test_colab_links_of_the_readme_open_the_chapters():
-    repository, branch = OLD.removeprefix("https://github.com/"), address.address()[1]
+def test_config_has_the_address_of_the_pages():
+    written = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["html"]
+    assert written["baseurl"] == address.pages()
+
+
+def test_colab_links_of_the_readme_open_the_readers_notebooks():
+    repository = OLD.removeprefix("https://github.com/")
     linked = re.findall(
         r"colab\.research\.google\.com/github/([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")
     )
-    assert linked == [f"{repository}/blob/{branch}/chapters/{name}.ipynb" for name in chapters()]
+    assert linked == [f"{repository}/blob/editions/reader/{name}.ipynb" for name in chapters()]
+
+
+def test_the_pages_are_where_github_shows_those_of_a_repository():
+    assert address._pages("https://github.com/Some-One/a-Name") == "https://some-one.github.io/a-Name/"
+
+
+def test_the_branch_of_the_editions_is_the_one_that_a_release_writes():
+    script = (ROOT / ".ci" / "push-editions").read_text(encoding="utf-8")
+    assert f"branch={address.EDITIONS}\n" in script
 
 
 def test_no_other_file_names_the_address():
@@ -114,10 +128,9 @@ def test_no_other_file_names_the_address():
 
 def test_after_a_move_the_old_address_is_gone(repository):
     move(repository)
-    left = [
-        p.name for p in repository.rglob("*") if p.is_file() and OLD.split("github.com/")[1] in p.read_text("utf-8")
-    ]
-    assert left == []
+    old = OLD.split("github.com/")[1], address._pages(OLD)
+    texts = {p.name: p.read_text("utf-8") for p in repository.rglob("*") if p.is_file()}
+    assert [name for name, text in texts.items() if any(address in text for address in old)] == []
 
 
 def test_after_a_move_nothing_is_left_to_do(repository):

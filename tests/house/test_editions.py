@@ -13,9 +13,11 @@ import yaml
 from markdown_it import MarkdownIt
 
 from address import CODE_CELL, address
+from address import pages as published
+from aecore import __version__
 from aecore.course.editions import make
 from aecore.exercises import exercises
-from chapters import ROOT, chapters, code_cells, notebook, tags, text
+from chapters import ROOT, chapters, code_cells, notebook, pages, tags, text
 
 KINDS = ("reader", "student", "instructor")
 COMMONMARK = MarkdownIt("commonmark")
@@ -60,6 +62,13 @@ def edition(editions, kind, name):
 def source(name):
     """Return the text of a chapter's source, code cells and all."""
     return (ROOT / "chapters" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def code_of(cell):
+    """Return the code of a cell as an edition has it: the set-up cell installs the release."""
+    if "setup" not in tags(cell) or re.search("[a-z]", __version__):
+        return cell.source
+    return cell.source.replace(address()[0], f"{address()[0]}@v{__version__}")
 
 
 def number_of(name):
@@ -187,6 +196,12 @@ def test_links_into_the_repository_lead_to_files_that_are_there(edition):
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
+def test_links_to_published_pages_lead_to_pages_of_the_book(edition):
+    links = [token.attrs["href"] for token in inline(edition) if token.type == "link_open"]
+    files = [link.removeprefix(published()).split("#")[0] for link in links if link.startswith(published())]
+    assert [file for file in files if file.removesuffix(".html") not in pages()] == []
+
+
 def test_every_figure_has_its_caption_and_the_number_of_the_page(edition, name):
     captions = [cell.source for cell in edition.cells if cell.id.endswith("-caption")]
     expected = [f"*Figure {number_of(name)}{i}.* {told}" for i, told in enumerate(captions_of(name), start=1)]
@@ -228,7 +243,13 @@ def test_lines_without_anything_of_myst_are_as_they_stand_in_the_chapter(edition
 
 
 def test_set_up_cell_comes_first(edition, name):
-    assert code_cells(edition)[0].source == code_cells(notebook(name))[0].source
+    assert code_cells(edition)[0].source == code_of(code_cells(notebook(name))[0])
+    assert "setup" in tags(code_cells(notebook(name))[0])
+
+
+def test_set_up_cell_installs_the_release(edition):
+    release = "" if re.search("[a-z]", __version__) else f"@v{__version__}"
+    assert re.findall(r'"aecore @ git\+(.*)"$', code_cells(edition)[0].source, re.M) == [f"{address()[0]}{release}"]
 
 
 def test_cells_are_folded_where_the_page_folds_them(edition, name):
@@ -250,7 +271,7 @@ def test_every_name_that_code_uses_is_made_in_the_same_edition(folder):
 
 @pytest.mark.parametrize("kind", ["reader", "student"], indirect=True)
 def test_code_is_a_part_of_the_chapters_in_its_order(edition, name):
-    rest = iter([cell.source for cell in code_cells(notebook(name))])
+    rest = iter([code_of(cell) for cell in code_cells(notebook(name))])
     assert all(cell.source in rest for cell in code_cells(edition))
 
 
@@ -259,7 +280,7 @@ def test_all_code_but_solutions_and_checks_is_there(edition, name):
     solved = {line for match in SOLUTION.finditer(source(name)) for line in CODE_CELL.findall(match[2])}
     solutions = {code.strip() for _, code in solved}
     wanted = [
-        cell.source
+        code_of(cell)
         for cell in code_cells(notebook(name))
         if "remove-cell" not in tags(cell) and cell.source not in solutions
     ]

@@ -33,10 +33,10 @@ def texts():
 @pytest.mark.parametrize(
     "name",
     [
-        "README.md", "LICENSE", "CITATION.cff", "CONTRIBUTING.md", "Makefile", "pyproject.toml", "constraints.txt",
-        "environment.yml", "_config.yml", "_toc.yml", ".ci/run", ".github/workflows/ci.yml", "book/index.md",
-        "book/running.md", "book/notation.md", "book/glossary.md", "book/references.md", "book/references.bib",
-        "aecore/published",
+        "README.md", "LICENSE", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml",
+        "constraints.txt", "environment.yml", "_config.yml", "_toc.yml", ".ci/run", ".github/workflows/ci.yml",
+        "book/index.md", "book/running.md", "book/notation.md", "book/glossary.md", "book/references.md",
+        "book/references.bib", "aecore/published",
     ],
 )  # fmt: skip
 def test_is_there(name):
@@ -76,7 +76,34 @@ def test_version_is_the_same_everywhere():
     import aecore
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert aecore.__version__ == SETTINGS["project"]["version"] == citation["version"]
+    assert aecore.__version__ == citation["version"]
+    # pyproject.toml takes it from the package, so that it stands in one place of the code.
+    assert "version" in SETTINGS["project"]["dynamic"]
+    assert SETTINGS["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "aecore.__version__"}
+
+
+def test_the_newest_changes_are_those_of_the_version():
+    heading = re.search(r"^## (\S+) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    if re.fullmatch(r"[\d.]+", citation["version"]):  # 0.3.0.dev0 has no part of its own yet
+        assert heading.groups() == (citation["version"], citation["date-released"])
+
+
+def test_licences_of_the_project_are_those_of_the_licence_file():
+    # SPDX: both apply, since the wheel holds code and, in aecore/published, weights and records.
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert SETTINGS["project"]["license"] == "BSD-3-Clause AND CC-BY-4.0"
+    assert all(words in text for words in ("BSD 3-Clause License", "(CC BY 4.0)", "aecore/published/"))
+
+
+def test_licence_expression_has_a_build_tool_that_reads_it():
+    # PEP 639: setuptools reads an expression from version 77 on.
+    assert SETTINGS["build-system"]["requires"] == ["setuptools>=77"]
+
+
+def test_types_of_the_package_are_announced():
+    assert (ROOT / "aecore" / "py.typed").read_bytes() == b""
+    assert "py.typed" in SETTINGS["tool"]["setuptools"]["package-data"]["aecore"]
 
 
 def test_citation_has_what_the_format_requires():

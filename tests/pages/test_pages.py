@@ -1,12 +1,17 @@
 """The built book, walked as a reader's browser would."""
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 
+import aecore
 from address import address
+from address import pages as published
+from aecore.course.editions import make
 from chapters import ROOT, pages
 
 # What a page loads by itself comes from the book's own folder: a reader without a network sees all of it.
@@ -128,6 +133,70 @@ def test_no_output_comes_from_standard_error(article):
     assert article.find_all(class_="stderr") == []
 
 
+def test_every_name_of_the_package_is_on_the_page_of_names(soups):
+    article = soups["book/api"].find("article")
+    shown = {tag["id"] for tag in article.find_all(id=re.compile(r"^(?:module-)?aecore\."))}
+    # What is documented under the module that it lives in is found by the last part of its name.
+    names = {one.removeprefix("module-").split(".")[-1] for one in shown}
+    assert set(aecore.__all__) - names == set()
+
+
+def test_docstrings_are_shown_as_they_are_written(soups):
+    article = soups["book/api"].find("article")
+    assert article.find_all("cite") == []
+    assert article.find_all(class_="problematic") == []
+
+
+# ---- what is found by others ----
+
+
+def told(soup, **which):
+    """Return what the one tag in the head of a page says that is called so."""
+    tags = soup.find("head").find_all("meta", attrs=which)
+    assert len(tags) == 1
+    return tags[0]["content"]
+
+
+def test_page_has_a_description_of_its_own_words(soup, article):
+    text = told(soup, name="description")
+    words = " ".join(article.get_text().split())
+    assert 20 < len(text) <= 202
+    assert " ".join(text.removesuffix(" …").split()[:4]) in words
+
+
+def test_descriptions_differ(soups):
+    texts = [told(soup, name="description") for soup in soups.values()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_page_is_shown_with_its_title_and_address_where_it_is_linked(page, soup, article):
+    title = article.find("h1")
+    assert told(soup, property="og:title") in title.get_text()
+    assert told(soup, property="og:url") == f"{published()}{page}.html"
+    assert soup.find("link", rel="canonical")["href"] == f"{published()}{page}.html"
+
+
+def test_chapter_is_shown_with_a_picture_that_is_there(html, chapter):
+    _name, soup = chapter
+    assert (html / told(soup, property="og:image").removeprefix(published())).is_file()
+    assert len(told(soup, property="og:image:alt")) >= 20
+
+
+def test_site_map_has_all_pages(html):
+    tree = ElementTree.parse(html / "sitemap.xml")
+    found = [node.text for node in tree.iter("{http://www.sitemaps.org/schemas/sitemap/0.9}loc")]
+    assert found == sorted(f"{published()}{page}.html" for page in pages())
+
+
+def test_page_for_addresses_that_lead_nowhere_leads_to_pages_from_any_depth(html):
+    page = BeautifulSoup((html / "404.html").read_text(encoding="utf-8"), "html.parser")
+    links = [tag["href"] for tag in page.find_all("a")]
+    assert all(link.startswith(published()) for link in links)
+    files = [link.removeprefix(published()) or "index.html" for link in links]
+    assert [file for file in files if not (html / file).is_file()] == []
+    assert page.find_all(["script", "link", "img"]) == []
+
+
 # ---- chapters ----
 
 
@@ -145,24 +214,31 @@ def test_chapter_shows_figures(chapter):
     assert soup.select(".cell_output img")
 
 
-def test_chapter_opens_in_colab_from_a_file_that_exists(chapter):
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory):
+    """The folder that `make editions` makes, and the branch `editions` holds."""
+    out = tmp_path_factory.mktemp("editions")
+    make(out, ROOT / "chapters")
+    return out
+
+
+def test_chapter_opens_in_colab_as_a_readers_notebook_that_is_made(editions, chapter):
     name, soup = chapter
     links = {tag["href"] for tag in soup.find_all("a", href=re.compile(r"^https://colab\."))}
-    url, branch = address()
-    repository = url.removeprefix("https://github.com/")
-    start = f"https://colab.research.google.com/github/{repository}/blob/{branch}/"
-    assert links == {f"{start}{name}.ipynb"}
-    assert (ROOT / f"{name}.ipynb").exists()
+    repository = address()[0].removeprefix("https://github.com/")
+    start = f"https://colab.research.google.com/github/{repository}/blob/editions/"
+    assert [link.removeprefix(start) for link in links] == [f"reader/{name.removeprefix('chapters/')}.ipynb"]
+    assert all((editions / link.removeprefix(start)).is_file() for link in links)
 
 
-def test_chapter_can_be_downloaded_as_it_was_published(html, chapter):
+def test_chapter_can_be_downloaded_as_the_readers_notebook(html, editions, chapter):
     name, soup = chapter
     links = {
         tag["href"] for tag in soup.find_all("a", href=re.compile(r"\.ipynb$")) if not urlsplit(tag["href"]).netloc
     }
     files = [target_of(html, name, link)[0] for link in links if "_sources" in link]
     assert len(files) == 1
-    assert files[0].read_bytes() == (ROOT / f"{name}.ipynb").read_bytes()
+    assert files[0].read_bytes() == (editions / "reader" / files[0].name).read_bytes()
 
 
 def test_chapter_has_its_exercises_with_folded_solutions(chapter):
