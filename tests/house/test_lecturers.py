@@ -12,7 +12,7 @@ COURSE = PAGE[: PAGE.index("## Set up the tools")]
 # "Session 3: Decoders" and what follows up to the next.
 SESSIONS = {int(part.split(":")[0]): part for part in re.split(r"^### Session ", COURSE, flags=re.M)[1:]}
 NUMBERED = {int(name[:2]): name for name in chapters() if int(name[:2]) < 90}
-UNFINISHED = {10}  # its sections are not all written yet
+UNFINISHED: set[int] = set()
 
 
 def source(number):
