@@ -148,6 +148,9 @@ OBJECTIVES = {
     "ELBO": Case(Variational, lambda: O.ELBO(beta=0.5, warm_up=0.5), by_chance=True),
     "VariableRate": Case(VariableCompressive, lambda: O.VariableRate(), by_chance=True),
     "RateDistortion": Case(Compressive, lambda: O.RateDistortion(lmbda=0.01), by_chance=True),
+    "FeatureRateDistortion": Case(
+        Compressive, lambda: O.FeatureRateDistortion(Frozen(drawn(Features())), weight=0.1, lmbda=0.01), by_chance=True
+    ),
     "Distillation": Case(dense, lambda: O.Distillation(frozen_encoder(4), weight=0.5, teacher_size=4)),
     "CodeMatching": Case(
         lambda: nn.Linear(CODE, CODE), lambda: O.CodeMatching(frozen_encoder(4), frozen_encoder(8), source_size=4)

@@ -101,7 +101,7 @@ class TestData:
 class TestTrain:
     def test_prints_the_scores_on_the_test_images(self, capsys, quick):
         main(["train", "--epochs", "1", "--code-size", "8"])
-        assert "mnist-sample-test (200 images): MSE 0." in capsys.readouterr().out
+        assert "mnist-sample-test (50 images): MSE 0." in capsys.readouterr().out
 
     def test_stores_a_run_that_has_a_name(self, small):
         main(["train", "--epochs", "1", "--code-size", "8", "--name", "mine"])

@@ -186,7 +186,8 @@ DETERMINISTIC = (
 
 
 def test_every_objective_that_can_be_compared_is(script):
-    assert set(DETERMINISTIC) == script.OBJECTIVES.keys() == script.tiny.OBJECTIVES.keys() - {"ELBO", "VariableRate"}
+    drawn = {"ELBO", "VariableRate", "FeatureRateDistortion"}  # the last is two of the others, added up
+    assert set(DETERMINISTIC) == script.OBJECTIVES.keys() == script.tiny.OBJECTIVES.keys() - drawn
 
 
 def difference(one, other):

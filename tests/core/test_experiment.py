@@ -249,12 +249,12 @@ class TestProfiles:
         assert len(fit(linear(), splits, Plan(epochs=5, batch_size=4)).history) == 1
         assert steps == [1, 2]
 
-    def test_quick_trains_on_32_images_at_a_time(self, noise, quick):
+    def test_quick_trains_on_16_images_at_a_time(self, noise, quick):
         seen = []
         model = linear()
         model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
         fit(model, Splits(noise(100, 1, 4, 4), noise(50, 1, 4, 4), noise(8, 1, 4, 4)), Plan(batch_size=64))
-        assert seen == [32, 32, 32]  # two steps and validation
+        assert seen == [16, 16, 16]  # two steps and validation
 
     def test_quick_computes_in_float32(self, splits, quick):
         assert fit(linear(), splits, Plan(precision="bfloat16")).history.precision == "float32"
@@ -765,12 +765,12 @@ class TestBatchNorm:
         assert len(fit(model, splits, self.PLAN).history) == 1
 
     def test_under_quick_the_batches_that_it_makes_count(self, noise, monkeypatch):
-        """33 images in one batch; quick makes one of 32, and one is left."""
+        """17 images in one batch; quick makes one of 16, and one is left."""
         monkeypatch.setenv("AECORE_PROFILE", "quick")
         model = StridedConvAutoencoder((1, 4, 4), 3, batch_norm=True)
-        data = Splits(noise(33, 1, 4, 4), noise(8, 1, 4, 4), noise(8, 1, 4, 4))
-        with pytest.raises(ValueError, match="plan: with batch_size=32 the last batch of 33 images holds 1 image"):
-            fit(model, data, Plan(batch_size=33))
+        data = Splits(noise(17, 1, 4, 4), noise(8, 1, 4, 4), noise(8, 1, 4, 4))
+        with pytest.raises(ValueError, match="plan: with batch_size=16 the last batch of 17 images holds 1 image"):
+            fit(model, data, Plan(batch_size=17))
 
 
 class TestCheckpointSeconds:
