@@ -13,7 +13,7 @@ become too large, and read in again where it would become too small: it stays be
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -124,14 +124,7 @@ class Decoder:
         Raises:
             CodecError: there are not so many.
         """
-        which = np.asarray(which)
-        found = np.empty(len(which), dtype=np.int32)
-        try:
-            for start in range(0, len(which), BLOCK):
-                found[start : start + BLOCK] = self._read(which[start : start + BLOCK].tolist())
-        except IndexError:
-            raise CodecError(ENDS_EARLY) from None
-        return found
+        return _in_blocks(self._read, np.asarray(which), BLOCK)
 
     def read_rows(self, rows: np.ndarray) -> np.ndarray:
         """Return the next symbols, int32, each counted from the first of its row.
@@ -142,13 +135,7 @@ class Decoder:
         Raises:
             CodecError: there are not so many.
         """
-        found = np.empty(len(rows), dtype=np.int32)
-        try:
-            for start in range(0, len(rows), ROWS):
-                found[start : start + ROWS] = self._read_rows(rows[start : start + ROWS].tolist())
-        except IndexError:
-            raise CodecError(ENDS_EARLY) from None
-        return found
+        return _in_blocks(self._read_rows, rows, ROWS)
 
     def _read_rows(self, rows: list[list[int]]) -> list[int]:
         x, words, found = self.state, self.words, []
@@ -189,6 +176,17 @@ class Decoder:
         """
         if self.words or self.state != LOWEST:
             raise CodecError("the coded values do not end where they should: the file is damaged, or of another model")
+
+
+def _in_blocks(read: Callable[[list], list[int]], given: np.ndarray, size: int) -> np.ndarray:
+    """Return what `read` gives for tables or rows, so many at a time, or raise a CodecError where the words run out."""
+    found = np.empty(len(given), dtype=np.int32)
+    try:
+        for start in range(0, len(given), size):
+            found[start : start + size] = read(given[start : start + size].tolist())
+    except IndexError:
+        raise CodecError(ENDS_EARLY) from None
+    return found
 
 
 def _push(x: int, words: list[int], begins: list[int], frequencies: list[int]) -> int:

@@ -3,6 +3,7 @@
 import pytest
 from bs4 import BeautifulSoup
 
+from aecore.course.editions import make
 from chapters import ROOT, pages
 
 HTML = ROOT / "_build" / "html"
@@ -21,6 +22,14 @@ def soups(html):
     built = sorted(path for folder in ("book", "chapters") for path in (html / folder).rglob("*.html"))
     found = {path.relative_to(html).with_suffix("").as_posix(): path for path in built}
     return {name: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for name, path in found.items()}
+
+
+@pytest.fixture(scope="session")
+def editions(tmp_path_factory):
+    """The folder that `make editions` makes, with all editions of all chapters; the branch `editions` holds it."""
+    out = tmp_path_factory.mktemp("editions")
+    make(out, ROOT / "chapters")
+    return out
 
 
 @pytest.fixture(params=pages())

@@ -3,18 +3,8 @@
 import re
 
 import nbformat
-import pytest
 
-from aecore.course.editions import make
-from chapters import ROOT, text
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The folder with all editions of all chapters."""
-    out = tmp_path_factory.mktemp("editions")
-    make(out, ROOT / "chapters")
-    return out
+from chapters import text
 
 
 def numbers(page, start):
@@ -23,14 +13,14 @@ def numbers(page, start):
     return [one.removeprefix(start).strip() for one in found if one.startswith(start)]
 
 
-def test_figures_have_the_numbers_of_the_page(chapter, folder):
+def test_figures_have_the_numbers_of_the_page(chapter, editions):
     name, page = chapter
-    told = text(nbformat.read(folder / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
+    told = text(nbformat.read(editions / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
     assert numbers(page, "Fig.")
     assert re.findall(r"^\*Figure ([\d.]*\d)\.\*", told, re.M) == numbers(page, "Fig.")
 
 
-def test_exercises_have_the_numbers_of_the_page(chapter, folder):
+def test_exercises_have_the_numbers_of_the_page(chapter, editions):
     name, page = chapter
-    told = text(nbformat.read(folder / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
+    told = text(nbformat.read(editions / "reader" / f"{name.removeprefix('chapters/')}.ipynb", as_version=4))
     assert re.findall(r"^\*\*Exercise ([\d.]*\d):", told, re.M) == numbers(page, "Exercise")

@@ -11,8 +11,7 @@ from bs4 import BeautifulSoup
 import aecore
 from address import address
 from address import pages as published
-from aecore.course.editions import make
-from chapters import ROOT, pages
+from chapters import pages
 
 # What a page loads by itself comes from the book's own folder: a reader without a network sees all of it.
 LOADS = {
@@ -212,14 +211,6 @@ def test_chapter_says_what_its_figures_were_made_on(chapter):
 def test_chapter_shows_figures(chapter):
     _name, soup = chapter
     assert soup.select(".cell_output img")
-
-
-@pytest.fixture(scope="module")
-def editions(tmp_path_factory):
-    """The folder that `make editions` makes, and the branch `editions` holds."""
-    out = tmp_path_factory.mktemp("editions")
-    make(out, ROOT / "chapters")
-    return out
 
 
 def test_chapter_opens_in_colab_as_a_readers_notebook_that_is_made(editions, chapter):
