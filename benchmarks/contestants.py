@@ -108,6 +108,31 @@ def bare_step(task: Task) -> Training:
     return train
 
 
+@contestant("bare loop")
+def bare_loop(task: Task) -> Training:
+    """The bare step on a new batch each time, as every training needs it: a random order, and bytes made floats.
+
+    Nothing else: no losses are kept, nobody is told, nothing can go wrong. Batches are written over each other.
+    """
+    model, optimizer = _tuned(task)
+    pixels, size = task.pixels.to(task.device), task.batch_size
+    picked = pixels[:size].clone()
+    x = task.floats(picked)
+
+    def train() -> nn.Module:
+        for _ in range(task.epochs):
+            for chosen in torch.randperm(len(pixels), device=task.device).split(size):
+                count = len(chosen)
+                torch.index_select(pixels, 0, chosen, out=picked[:count])
+                batch = torch.div(picked[:count], 255, out=x[:count])
+                optimizer.zero_grad()
+                F.mse_loss(model(batch), batch).backward()
+                optimizer.step()
+        return model
+
+    return train
+
+
 @contestant("bare step of fit")
 def bare_step_of_fit(task: Task) -> Training:
     """The step as `fit` does it, on one batch that never changes: a stricter floor with its Adam and memory."""

@@ -20,7 +20,7 @@ from .images import Images, Provenance, Splits
 from .pictures import FORMATS
 
 SIZE = 128  # height and width of the sample's photograph crops in pixels, at most
-KODAK = (0, 0, 5), 176, 192  # pictures in each part, height and width: MS-SSIM needs 176
+KODAK = (0, 0, 2), 176, 192  # pictures in each part, height and width: MS-SSIM needs 176
 GLYPHS_PER_CLASS = (22, 3, 3)  # in train, valid, test
 # All of them are files inside the scikit-image and scikit-learn wheels.
 PHOTOGRAPHS = {
@@ -44,9 +44,9 @@ FONTS = (
 def build(name: str, size: int = SIZE) -> Splits:
     """Return the sample that takes the place of a set: the same on every call.
 
-    Sizes (train, valid, test) and shapes: mnist 1,050 / 50 / 50 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
-    cifar10 1,050 / 50 / 50 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
-    photos 32 / 8 / 8 of 3×128×128 (smaller if `size` is); kodak 0 / 0 / 5 of 3×176×192.
+    Sizes (train, valid, test) and shapes: mnist 1,050 / 50 / 25 of 1×28×28; emnist 1,034 / 141 / 141 of 1×28×28;
+    cifar10 1,050 / 25 / 25 of 3×32×32; stl10 200 / 40 / 40 of 3×96×96, which are nine times as large; div2k and
+    photos 32 / 8 / 8 of 3×128×128 (smaller if `size` is); kodak 0 / 0 / 2 of 3×176×192.
 
     Args:
         name: of the set.
@@ -61,7 +61,7 @@ def build(name: str, size: int = SIZE) -> Splits:
     if name == "stl10":
         return _crops(name, (200, 40, 40), *CATALOGUE[name].shape[1:])
     if name == "cifar10":
-        return _crops(name, (1050, 50, 50), *CATALOGUE[name].shape[1:])
+        return _crops(name, (1050, 25, 25), *CATALOGUE[name].shape[1:])
     return _crops(name, (32, 8, 8), min(size, SIZE), min(size, SIZE))
 
 
@@ -74,7 +74,7 @@ def _digits() -> Splits:
     order = np.random.default_rng(0).permutation(len(frames))
     source = "built-in sample: 1,797 digits of scikit-learn, 8×8 pixels enlarged to 28×28"
     pixels, labels = (frames * 255).round().to(torch.uint8), torch.from_numpy(rows[:, 64]).long()
-    return _parts("mnist", pixels[order], labels[order], (1050, 50, 50), source, CATALOGUE["mnist"].classes)
+    return _parts("mnist", pixels[order], labels[order], (1050, 50, 25), source, CATALOGUE["mnist"].classes)
 
 
 def _glyphs() -> Splits:
