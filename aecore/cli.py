@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, config, distributed, machine
+
+if TYPE_CHECKING:  # importing it takes torch along, which half of the commands do not need
+    from .objectives import Objective
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
 
@@ -78,19 +82,32 @@ def train(options: argparse.Namespace) -> int:
 
     get(options.model)  # what is wrong is said before anything is downloaded
     plan = Plan(
-        epochs=options.epochs, batch_size=options.batch_size, lr=options.lr,
+        epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, crop=options.crop, flip=options.flip,
         schedule=options.schedule, patience=options.patience, precision=options.precision, seed=options.seed,
     )  # fmt: skip
     with distributed.first_rank_first():
         size = {} if options.size is None else {"size": options.size}
         splits = load(options.data, stand_in=options.stand_in, **size)
-    run = fit(create(options.model, splits.shape, options.code_size), splits, plan, name=options.name)
+    model = create(options.model, splits.shape, options.code_size, options.stride)
+    run = fit(model, splits, plan, objective=_objective(options, splits.shape[1]), name=options.name)
     if run.history.interrupted:
         return INTERRUPTED
     scores = evaluate(run.model, splits.test)
     if distributed.rank() == 0:
         print(scores)
     return 0
+
+
+def _objective(options: argparse.Namespace, size: int) -> Objective:
+    """Return what suits the model: the bound of a variational one, two sizes for a joint one, else the pixels."""
+    from .objectives import ELBO, JointResolutions, Reconstruction
+
+    if options.model == "variational":
+        return ELBO(options.beta)
+    if options.model == "joint":
+        largest = options.crop or size
+        return JointResolutions((largest, largest // 2))
+    return Reconstruction()
 
 
 def publish(options: argparse.Namespace) -> None:
@@ -244,11 +261,15 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=int, help="side of the centre crop of each photograph of div2k")
     command.add_argument("--stand-in", action="store_true", help="accept a stand-in that lies in the data folder")
     command.add_argument("--code-size", type=int, help="values in the code (default: 32; on a grid 8 channels)")
+    command.add_argument("--stride", type=int, help="pixels for one place of a code that is a grid (4)")
+    command.add_argument("--beta", type=float, default=1e-3, help="weight of a variational model's divergence (0.001)")
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--batch-size", type=int, default=128)
     command.add_argument("--lr", type=float, default=3e-3)
     command.add_argument("--schedule", default="cosine", help=_one_of(SCHEDULES))
     command.add_argument("--patience", type=int, help="stop after so many epochs without a lower validation loss")
+    command.add_argument("--crop", type=int, help="train on windows of so many pixels, drawn at random")
+    command.add_argument("--flip", action="store_true", help="mirror half of the images")
     command.add_argument("--precision", default="float32", help=f"{_one_of(PRECISIONS)}; this one where it is faster")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--name", help="under which the run is stored")

@@ -32,7 +32,7 @@ class ConvAutoencoder(Autoencoder):
         width: int = 64,
         any_size: bool = False,
     ) -> None:
-        shape, grid = quarter_grid(image_shape)
+        shape, grid = grid_of(image_shape, 4)
         check_size("width", width)
         channels = channels_for(code_size, shape, grid)
         encoder = nn.Sequential(
@@ -77,7 +77,7 @@ class StridedConvAutoencoder(Autoencoder):
         batch_norm: bool = False,
         sigmoid: bool = False,
     ) -> None:
-        shape, (height, breadth) = quarter_grid(image_shape)
+        shape, (height, breadth) = grid_of(image_shape, 4)
         check_code_size(code_size, shape)
         check_size("width", width)
         channels, grid = shape[0], (2 * width, height, breadth)
@@ -104,12 +104,12 @@ class StridedConvAutoencoder(Autoencoder):
         super().__init__(shape, encoder, decoder)
 
 
-def quarter_grid(image_shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], tuple[int, int]]:
-    """Return the checked image shape and the grid that is left after halving height and width twice."""
+def grid_of(image_shape: tuple[int, int, int], stride: int) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Return the checked image shape and the grid of places that are `stride` pixels apart."""
     shape = check_image_shape(image_shape)
-    if shape[1] % 4 or shape[2] % 4:
-        raise ValueError(f"image_shape: height and width must be divisible by 4 here, got {shape[1]}×{shape[2]}")
-    return shape, (shape[1] // 4, shape[2] // 4)
+    if shape[1] % stride or shape[2] % stride:
+        raise ValueError(f"image_shape: height and width must be divisible by {stride} here, got {shape[1]}×{shape[2]}")
+    return shape, (shape[1] // stride, shape[2] // stride)
 
 
 def channels_for(code_size: int, shape: tuple[int, int, int], grid: tuple[int, int]) -> int:

@@ -101,7 +101,7 @@ class TestData:
 class TestTrain:
     def test_prints_the_scores_on_the_test_images(self, capsys, quick):
         main(["train", "--epochs", "1", "--code-size", "8"])
-        assert "mnist-sample-test (50 images): MSE 0." in capsys.readouterr().out
+        assert "mnist-sample-test (25 images): MSE 0." in capsys.readouterr().out
 
     def test_stores_a_run_that_has_a_name(self, small):
         main(["train", "--epochs", "1", "--code-size", "8", "--name", "mine"])
@@ -111,6 +111,30 @@ class TestTrain:
     def test_trains_every_model_with_its_own_code_size(self, model, quick):
         """For conv, whose code is a grid, the default was one that does not fit."""
         assert main(["train", "--model", model]) == 0
+
+    def test_a_joint_model_learns_both_sizes_of_its_windows(self, quick, monkeypatch):
+        seen = self.seen_by_fit(monkeypatch)
+        main(["train", "--model", "joint", "--data", "photos", "--stride", "8", "--crop", "48", "--flip"])
+        (model, _, plan), given = seen[0]
+        assert (model.code_shape, given["objective"].sizes) == ((8, 16, 16), (48, 24))
+        assert (plan.crop, plan.flip) == (48, True)
+
+    def test_a_variational_model_learns_its_bound(self, quick, monkeypatch):
+        seen = self.seen_by_fit(monkeypatch)
+        main(["train", "--model", "variational", "--beta", "0.5"])
+        assert (type(seen[0][1]["objective"]).__name__, seen[0][1]["objective"].beta) == ("ELBO", 0.5)
+
+    @staticmethod
+    def seen_by_fit(monkeypatch):
+        """Note with what `fit` is called."""
+        seen, real = [], experiment.fit
+
+        def noted(*given, **named):
+            seen.append((given, named))
+            return real(*given, **named)
+
+        monkeypatch.setattr(experiment, "fit", noted)
+        return seen
 
     def test_the_help_names_all_that_there_are(self, capsys):
         with pytest.raises(SystemExit):

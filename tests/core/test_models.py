@@ -227,6 +227,31 @@ def test_without_a_code_size_it_is_32_and_of_a_grid_eight_channels():
     assert [models.create(name, (1, 28, 28)).code_size for name in ("linear", "conv")] == [32, 8 * 7 * 7]
 
 
+@pytest.mark.parametrize("name", ["fully-conv", "variational", "joint"])
+def test_a_stride_makes_the_grid_of_the_code(name):
+    made = [models.create(name, (3, 32, 16)), models.create(name, (3, 32, 16), 4 * 4 * 2, stride=8)]
+    assert [model.code_shape for model in made] == [(8, 8, 4), (4, 4, 2)]
+
+
+def test_the_second_decoder_of_a_joint_model_draws_half_the_size():
+    model = models.create("joint", (3, 32, 32), stride=8)
+    assert model.decode(torch.zeros(1, *model.code_shape), 16).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "words"),
+    [
+        ("conv", 8, "stride: only fully-conv, variational, joint have one, not conv"),
+        ("joint", 7, "stride: wanted an even one for joint"),
+        ("variational", 3, "image_shape: height and width must be divisible by 3 here, got 28×28"),
+        ("fully-conv", 0, "stride: wanted a whole number of at least 1, got 0"),
+    ],
+)
+def test_a_stride_that_does_not_fit_is_refused(name, stride, words):
+    with pytest.raises(ValueError, match=words):
+        models.create(name, (1, 28, 28), stride=stride)
+
+
 def test_without_a_code_size_it_is_never_larger_than_the_image():
     assert [models.create(name, (1, 4, 4)).code_size for name in ("linear", "conv")] == [16, 8]
 
@@ -447,5 +472,6 @@ class TestAnySize:
         with pytest.raises(ValueError, match=r"x: wanted images of shape \(N, 1, 8, 8\), got \(2, 1, 4, 4\)"):
             ConvAutoencoder((1, 8, 8), 8)(torch.rand(2, 1, 4, 4))
 
-    def test_only_the_fully_convolutional_model_has_it_without_being_asked(self):
-        assert [name for name in models.MODELS if make(name, (1, 8, 8)).any_size] == ["fully-conv"]
+    def test_only_models_whose_code_grows_with_the_image_have_it_without_being_asked(self):
+        any_size = [name for name in models.MODELS if make(name, (1, 8, 8)).any_size]
+        assert any_size == ["fully-conv", "variational", "joint"]
