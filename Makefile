@@ -24,7 +24,7 @@ NOTEBOOKS = $(wildcard chapters/*.ipynb)
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o xfail_strict=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint test-package test-chapters build test-pages chapters editions wheel publish sync lab address pins colab campaign bench clean
+.PHONY: help setup book pdf test lint test-package test-chapters build test-pages chapters editions wheel publish sync lab address pins colab campaign bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -47,6 +47,10 @@ build: $(READY)
 	@test _build/.menus -nt _toc.yml -a _build/.menus -nt _config.yml || rm -rf _build/html _build/.doctrees
 	$(BIN)/jupyter-book build . -W --keep-going -q
 	@touch _build/.menus
+
+pdf: build  ## print the built book into _build/book.pdf (needs Chromium or Chrome)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[pdf]'
+	$(BIN)/python book/tools/pdf.py _build/html _build/book.pdf
 
 test: $(READY)  ## lint, test the package, run the chapters (quick profile), build the book, check its pages
 	@$(MAKE) --no-print-directory lint

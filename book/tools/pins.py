@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "3.11"
 # The CUDA libraries follow from torch and exist for some platforms only.
 NOT_PINNED = re.compile(r"(nvidia-|cuda-|triton==|aecore)")
-# What only the benchmarks need is pinned, but belongs in no environment that somebody makes for the book.
-NOT_IN_ENVIRONMENT = ("bench",)
+# What only the benchmarks and the printing need is pinned, but belongs in no environment made for the book.
+NOT_IN_ENVIRONMENT = ("bench", "pdf")
 
 CONSTRAINTS_HEAD = f"""\
 # The versions that the book was tested with, on Python {PYTHON}. Written by `make pins`.
