@@ -56,17 +56,14 @@ def ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     check_pair(x, x_hat)
     if min(x.shape[2:]) < 11:
         raise ValueError(f"x: SSIM needs images of at least 11×11 pixels (its window), got {x.shape[2]}×{x.shape[3]}")
-    x, x_hat = x.float(), x_hat.float()
-    # Under the window: the means of both, of their squares and of their product.
-    mean, mean_hat, square, square_hat, product = _windowed(
-        torch.stack([x, x_hat, x.square(), x_hat.square(), x * x_hat])
-    )
-    variances = square - mean.square() + square_hat - mean_hat.square()
-    covariance = product - mean * mean_hat
-    c1, c2 = 0.01**2, 0.03**2
-    alike = (2 * mean * mean_hat + c1) * (2 * covariance + c2)
-    places = alike / ((mean.square() + mean_hat.square() + c1) * (variances + c2))
-    return places.flatten(1).mean(1)
+    found = (_compared(*pair) for pair in zip(*_parts(x, x_hat), strict=True))
+    return torch.cat([(brightness * structure).flatten(1).mean(1) for brightness, structure in found])
+
+
+def _parts(x: Tensor, x_hat: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return two batches cut into parts: what SSIM makes of a part takes twenty times its memory."""
+    images = max(1, VALUES // x[0].numel()) if len(x) else 1
+    return x.split(images), x_hat.split(images)
 
 
 def _windowed(images: Tensor) -> Tensor:
@@ -108,6 +105,7 @@ def checkerboard(x: Tensor, x_hat: Tensor) -> Tensor:
     return (share * (height * width / 3)).float()
 
 
+VALUES = 2_000_000  # of images that SSIM looks at together
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 
 
@@ -125,6 +123,10 @@ def ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     least = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
     if min(x.shape[2:]) < least:
         raise ValueError(f"x: MS-SSIM needs images of at least {least}×{least} pixels, got {x.shape[2]}×{x.shape[3]}")
+    return torch.cat([_ms_ssim(*pair) for pair in zip(*_parts(x, x_hat), strict=True)])
+
+
+def _ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     x, x_hat = x.float(), x_hat.float()
     found = torch.ones(len(x), device=x.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS, 1):
@@ -137,6 +139,8 @@ def ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
 
 def _compared(x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
     """Return how alike two batches are at every place: in brightness, and in contrast and structure."""
+    x, x_hat = x.float(), x_hat.float()
+    # Under the window: the means of both, of their squares and of their product.
     mean, mean_hat, square, square_hat, product = _windowed(
         torch.stack([x, x_hat, x.square(), x_hat.square(), x * x_hat])
     )

@@ -106,10 +106,13 @@ def nested_components(
 
 def _along(part: PrincipalComponents, images: Tensor, stride: int) -> Tensor:
     """Return what the blocks of images have along components: (N, components, H/stride, W/stride)."""
-    rows = blocks_of(images, stride).flatten(1)
-    rows = rows if images.is_floating_point() else rows.float() / 255
     height, breadth = (length // stride for length in images.shape[2:])
-    values = (rows - part.mean) @ part.components.T
+    found = []
+    for some in images.split(100):  # all of them as floats would take some GB
+        rows = blocks_of(some, stride).flatten(1)
+        rows = rows if images.is_floating_point() else rows.float() / 255
+        found.append((rows - part.mean) @ part.components.T)
+    values = torch.cat(found)
     return values.reshape(len(images), height, breadth, len(part.components)).permute(0, 3, 1, 2)
 
 

@@ -235,6 +235,17 @@ def test_ssim_of_an_even_picture_and_its_stripes_by_hand():
     assert metrics.ssim(x, x_hat).item() == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim"])
+def test_similarity_in_parts_is_that_of_all_images_at_once(name, monkeypatch):
+    x, x_hat = torch.rand(2, 5, 1, 176, 176, generator=torch.Generator().manual_seed(0))
+    whole, seen = getattr(metrics, name)(x, x_hat), []
+    compared = metrics._compared
+    monkeypatch.setattr(metrics, "_compared", lambda *pair: seen.append(len(pair[0])) or compared(*pair))
+    monkeypatch.setattr(metrics, "VALUES", 2 * 176 * 176)
+    assert torch.allclose(getattr(metrics, name)(x, x_hat), whole, atol=1e-6)
+    assert max(seen) == 2
+
+
 def test_ssim_needs_no_other_package(python):
     code = (
         "import sys, torch; from aecore import metrics; x = torch.rand(1, 1, 12, 12); metrics.ssim(x, x); "
