@@ -122,7 +122,7 @@ class Translator:
 
     def _words(self, title: str) -> str:
         """Return the title of a folded note, which holds words alone."""
-        # A notebook shows no formula, code or link in a summary, and on the page a click on one would not open the note.
+        # A summary is HTML, in which no Markdown is read; and on the page, a click on markup would not open the note.
         tokens = self.book.parser.parseInline(title)[0].children
         if markup := [token.type for token in tokens if token.type != "text"]:
             raise ValueError(f"the title of a folded note may hold words alone, not {markup[0]}: {title[:60]!r}")
@@ -238,7 +238,8 @@ def _title(content: str) -> str:
 
 def _folded(title: str, text: str) -> str:
     """Return a title that shows a text when it is opened; the empty lines let the text be Markdown between HTML."""
-    return f"<details>\n<summary>{escape(title, quote=False)}</summary>\n\n{text.strip()}\n\n</details>"
+    opening = f"<details>\n<summary>{escape(title, quote=False)}</summary>"
+    return "\n\n".join((opening, text.strip("\n"), "</details>"))
 
 
 def _quoted(text: str) -> str:

@@ -149,7 +149,8 @@ class TestFoldedNotes:
         assert [token.content for token in tokens if token.type == "inline"] == ["Because of *this*.", "*After.*"]
 
     def test_one_of_a_kind_with_a_title_of_its_own_is_folded_too(self, plain):
-        assert plain(":::{tip}\n:class: dropdown\nGuess.\n:::").startswith("<details>\n<summary>Tip</summary>\n\nGuess.")
+        text = plain(":::{tip}\n:class: dropdown\nGuess.\n:::")
+        assert text.startswith("<details>\n<summary>Tip</summary>\n\nGuess.")
 
     def test_a_class_whose_name_only_holds_the_word_folds_nothing(self, plain):
         assert plain(":::{tip}\n:class: dropdowns\nGuess.\n:::") == "> **Tip**\n>\n> Guess."
@@ -163,7 +164,9 @@ class TestFoldedNotes:
     def test_citations_in_the_text_are_translated(self, plain):
         assert "See [Howard, 2020]." in plain(self.FOLDED.replace("*this*.", "it. See {cite}`four`."))
 
-    @pytest.mark.parametrize("markup", ["$k$", "`code`", "*so*", "[a](https://example.org)", "{cite}`three`", "<b>b</b>"])
+    @pytest.mark.parametrize(
+        "markup", ["$k$", "`code`", "*so*", "[a](https://example.org)", "{cite}`three`", "<b>b</b>"]
+    )
     def test_a_title_of_more_than_words_is_an_error(self, plain, markup):
         with pytest.raises(ValueError, match="cell .*: the title of a folded note may hold words alone"):
             plain(self.FOLDED.replace("Why?", f"Why {markup}?"))
