@@ -238,8 +238,7 @@ def _title(content: str) -> str:
 
 def _folded(title: str, text: str) -> str:
     """Return a title that shows a text when it is opened; the empty lines let the text be Markdown between HTML."""
-    opening = f"<details>\n<summary>{escape(title, quote=False)}</summary>"
-    return "\n\n".join((opening, text.strip("\n"), "</details>"))
+    return f"<details>\n<summary>{escape(title, quote=False)}</summary>\n\n{text}\n\n</details>"
 
 
 def _quoted(text: str) -> str:

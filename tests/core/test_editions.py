@@ -158,6 +158,9 @@ class TestFoldedNotes:
     def test_what_html_would_read_as_its_own_is_escaped_in_a_title(self, plain):
         assert "<summary>Is R&amp;D &lt; 1?</summary>" in plain(self.FOLDED.replace("Why?", "Is R&D < 1?"))
 
+    def test_a_sign_that_markdown_would_read_is_the_sign_alone_in_a_title(self, plain):
+        assert "<summary>Is a*b*c 1?</summary>" in plain(self.FOLDED.replace("Why?", r"Is a\*b\*c 1?"))
+
     def test_a_term_in_a_title_is_the_word_itself(self, plain):
         assert "<summary>What is a code?</summary>" in plain(self.FOLDED.replace("Why?", "What is a {term}`code`?"))
 
@@ -255,6 +258,10 @@ class TestPictures:
     def test_is_loaded_from_the_repository(self, plain):
         picture = ":::{image} ../book/lines.svg\n:alt: Two lines.\n:class: wide\n:::"
         assert plain(picture) == "![Two lines.](https://example.org/book/raw/trunk/book/lines.svg)"
+
+    def test_text_right_below_one_that_is_not_shown_keeps_its_place(self, plain):
+        dark = ":::{image} ../book/lines.svg\n:class: only-dark\n:::"
+        assert plain(f"Before.\n\n{dark}\nAfter.") == "Before.\n\nAfter."
 
     def test_in_markdown_is_too(self, plain):
         assert plain("![a](../book/lines.svg)") == "![a](https://example.org/book/raw/trunk/book/lines.svg)"
