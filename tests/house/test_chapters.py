@@ -133,24 +133,6 @@ def test_chapter_has_at_least_1800_words(book):
     assert words(text(book)) >= 1800
 
 
-def test_chapter_has_at_least_four_exercises(book):
-    assert len(re.findall(r"^:::+\{exercise\}", text(book), re.M)) >= 4
-
-
-def test_every_exercise_has_a_solution_behind_a_dropdown(book):
-    options = r"(?::[\w-]+:[^\n]*\n)*?"
-    labels = re.findall(rf"^:::+\{{exercise\}}[^\n]*\n{options}:label: *(\S+)", text(book), re.M)
-    solved = re.findall(rf"^:::+\{{solution(?:-start)?\}} *(\S+)\n{options}:class: *dropdown", text(book), re.M)
-    assert labels
-    assert labels == solved
-
-
-def test_every_exercise_checks_itself(name, book):
-    exercises = len(re.findall(r"^:::+\{exercise\}", text(book), re.M))
-    checked = {number for cell in code_cells(book) for number in re.findall(r'check\(\s*"(\d\d-\d+)"', cell.source)}
-    assert checked == {f"{name[:2]}-{i}" for i in range(1, exercises + 1)}
-
-
 def test_recall_stands_right_before_the_exercises(book):
     headings = re.findall(r"^## (.*)$", text(book), re.M)
     assert headings[headings.index("Recall") + 1] == "Exercises"
@@ -174,6 +156,24 @@ def test_recall_answer_has_one_to_three_sentences(book):
 def test_at_least_three_recall_questions_ask_why_or_what_would_happen(book):
     asked = re.compile(r"\b[Ww]hy\b|\b[Ww]hat (?:would|happens)\b")
     assert len([question for question, _ in recalled(book) if asked.search(question)]) >= 3
+
+
+def test_chapter_has_at_least_four_exercises(book):
+    assert len(re.findall(r"^:::+\{exercise\}", text(book), re.M)) >= 4
+
+
+def test_every_exercise_has_a_solution_behind_a_dropdown(book):
+    options = r"(?::[\w-]+:[^\n]*\n)*?"
+    labels = re.findall(rf"^:::+\{{exercise\}}[^\n]*\n{options}:label: *(\S+)", text(book), re.M)
+    solved = re.findall(rf"^:::+\{{solution(?:-start)?\}} *(\S+)\n{options}:class: *dropdown", text(book), re.M)
+    assert labels
+    assert labels == solved
+
+
+def test_every_exercise_checks_itself(name, book):
+    exercises = len(re.findall(r"^:::+\{exercise\}", text(book), re.M))
+    checked = {number for cell in code_cells(book) for number in re.findall(r'check\(\s*"(\d\d-\d+)"', cell.source)}
+    assert checked == {f"{name[:2]}-{i}" for i in range(1, exercises + 1)}
 
 
 def test_no_gap_is_left_in_the_text(book):

@@ -24,7 +24,6 @@ KINDS = ("reader", "student", "instructor")
 COMMONMARK = MarkdownIt("commonmark")
 # From the beginning of a solution to its end, code and all, as it stands in the source.
 SOLUTION = re.compile(r"^:::+\{solution-start\} *(\S+)\n.*?^:::+$(.*?)^:::+\{solution-end\}\n:::+$", re.M | re.S)
-NOTE = re.compile(r"^:::+\{admonition\} *(.*)\n:class: *(.*)$", re.M)
 EXERCISE = re.compile(r"^:::+\{exercise\} *(.*)$", re.M)
 CITED = re.compile(r"\{cite[a-z:]*\}`([^`]*)`")
 LABELS = re.compile(r":label:|\b(?:fig|ex|eq|sec)-[\w-]+|^\([\w-]+\)=", re.M)
@@ -82,7 +81,8 @@ def number_of(name):
 
 def notes_of(name, folded):
     """Return the titles of a chapter's notes, of those that the page folds or of the others, in order."""
-    return [title for title, kinds in NOTE.findall(source(name)) if ("dropdown" in kinds.split()) == folded]
+    notes = re.findall(r"^:::+\{admonition\} *(.*)\n:class: *(.*)$", source(name), re.M)
+    return [title for title, kinds in notes if ("dropdown" in kinds.split()) == folded]
 
 
 def captions_of(name):
