@@ -1,11 +1,14 @@
 """MyST as plain Markdown, which every notebook shows: quotations for notes, names for labels, links for citations.
 
+A note that the page folds is folded in a notebook too, by the HTML elements that Jupyter and Colab let through.
+
 What plain Markdown has too (text, lists, formulas between dollars, code) stays byte for byte as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -91,7 +94,8 @@ class Translator:
         for token in self.book.parser.parse(source):
             if myst.is_directive(token):
                 _check_level(token)
-                yield lines.change(token.map, self._block(myst.directive(token)))
+                text = self._block(myst.directive(token))
+                yield lines.change(token.map, text and text + lines.gap_below(token.map))
             elif token.type == "math_block_label":
                 yield lines.change(token.map, self._equation(token.info, lines.text(token.map)))
             elif token.type in _UNSEEN:
@@ -107,12 +111,22 @@ class Translator:
             return self._exercise(found)
         if found.name in myst.NOTES or found.name == "admonition":
             title = self.plain(found.argument) or found.name.capitalize()
+            if "dropdown" in found.options.get("class", "").split():
+                return _folded(self._words(title), self.plain(found.body))
             return _quoted(f"**{title}**\n\n{self.plain(found.body)}".strip())
         if found.name == "div":
             return self.plain(found.body)
         if found.name == "image":
             return self._image(found)
         raise ValueError(f"the directive {{{found.name}}} stands in another one")
+
+    def _words(self, title: str) -> str:
+        """Return the title of a folded note, which holds words alone."""
+        # A summary is HTML, in which no Markdown is read; and on the page, a click on markup would not open the note.
+        tokens = self.book.parser.parseInline(title)[0].children
+        if markup := [token.type for token in tokens if token.type != "text"]:
+            raise ValueError(f"the title of a folded note may hold words alone, not {markup[0]}: {title[:60]!r}")
+        return "".join(token.content for token in tokens)
 
     def _exercise(self, found: myst.Directive) -> str:
         label = found.options["label"]
@@ -190,6 +204,10 @@ class _Lines:
         end = self._starts[last] if not text else self._starts[last] - 1
         return _Change(self._starts[first], min(end, self._starts[-1] - 1), text)
 
+    def gap_below(self, lines: tuple[int, int]) -> str:
+        """Return the empty line that a quotation or HTML needs where text follows it at once; else ""."""
+        return "\n" if "".join(self._lines[lines[1] : lines[1] + 1]).strip() else ""
+
     def places(self, paragraph: Token):
         """Return a function that turns a place in a paragraph's text, and a new text for it, into a change."""
         origins: list[int] = []  # of each character of the paragraph, in the whole text
@@ -216,6 +234,11 @@ def _title(content: str) -> str:
     """Return the words of a role such as "codes" or "codes <code>", which name what they point at or only mean it."""
     words, bracket, _ = content.rpartition("<")
     return words.strip() if bracket and content.endswith(">") else content
+
+
+def _folded(title: str, text: str) -> str:
+    """Return a title that shows a text when it is opened; the empty lines let the text be Markdown between HTML."""
+    return f"<details>\n<summary>{escape(title, quote=False)}</summary>\n\n{text}\n\n</details>"
 
 
 def _quoted(text: str) -> str:

@@ -120,6 +120,60 @@ class TestNotes:
     def test_text_around_a_note_keeps_its_empty_lines(self, plain):
         assert plain("Before.\n\n\n:::{tip}\nGuess.\n:::\n\nAfter.") == "Before.\n\n\n> **Tip**\n>\n> Guess.\n\nAfter."
 
+    def test_text_right_below_a_note_is_not_taken_into_the_quotation(self, plain):
+        assert plain(":::{tip}\nGuess.\n:::\nAfter.") == "> **Tip**\n>\n> Guess.\n\nAfter."
+
+
+class TestFoldedNotes:
+    FOLDED = ":::{admonition} Why?\n:class: recall dropdown\n\nBecause of *this*.\n:::"
+
+    def test_are_html_that_jupyter_and_colab_fold_with_markdown_inside(self, plain):
+        folded = "<details>\n<summary>Why?</summary>\n\nBecause of *this*.\n\n</details>"
+        assert plain(self.FOLDED) == folded
+
+    def test_the_text_is_read_as_markdown_between_the_html(self, plain):
+        tokens = MarkdownIt("commonmark").parse(plain(self.FOLDED))
+        assert [token.type for token in tokens] == [
+            "html_block", "paragraph_open", "inline", "paragraph_close", "html_block",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("kind", ["reader", "student", "instructor"])
+    def test_keep_their_text_in_every_edition(self, plain, kind):
+        assert "Because of *this*." in plain(self.FOLDED, kind=kind)
+
+    def test_text_after_one_is_not_taken_into_the_html(self, plain):
+        assert plain(f"{self.FOLDED}\n\n*After.*").endswith("\n\n</details>\n\n*After.*")
+
+    def test_text_right_below_one_is_not_taken_into_the_html(self, plain):
+        tokens = MarkdownIt("commonmark").parse(plain(f"{self.FOLDED}\n*After.*"))
+        assert [token.content for token in tokens if token.type == "inline"] == ["Because of *this*.", "*After.*"]
+
+    def test_one_of_a_kind_with_a_title_of_its_own_is_folded_too(self, plain):
+        text = plain(":::{tip}\n:class: dropdown\nGuess.\n:::")
+        assert text.startswith("<details>\n<summary>Tip</summary>\n\nGuess.")
+
+    def test_a_class_whose_name_only_holds_the_word_folds_nothing(self, plain):
+        assert plain(":::{tip}\n:class: dropdowns\nGuess.\n:::") == "> **Tip**\n>\n> Guess."
+
+    def test_what_html_would_read_as_its_own_is_escaped_in_a_title(self, plain):
+        assert "<summary>Is R&amp;D &lt; 1?</summary>" in plain(self.FOLDED.replace("Why?", "Is R&D < 1?"))
+
+    def test_a_sign_that_markdown_would_read_is_the_sign_alone_in_a_title(self, plain):
+        assert "<summary>Is a*b*c 1?</summary>" in plain(self.FOLDED.replace("Why?", r"Is a\*b\*c 1?"))
+
+    def test_a_term_in_a_title_is_the_word_itself(self, plain):
+        assert "<summary>What is a code?</summary>" in plain(self.FOLDED.replace("Why?", "What is a {term}`code`?"))
+
+    def test_citations_in_the_text_are_translated(self, plain):
+        assert "See [Howard, 2020]." in plain(self.FOLDED.replace("*this*.", "it. See {cite}`four`."))
+
+    @pytest.mark.parametrize(
+        "markup", ["$k$", "`code`", "*so*", "[a](https://example.org)", "{cite}`three`", "<b>b</b>"]
+    )
+    def test_a_title_of_more_than_words_is_an_error(self, plain, markup):
+        with pytest.raises(ValueError, match="cell .*: the title of a folded note may hold words alone"):
+            plain(self.FOLDED.replace("Why?", f"Why {markup}?"))
+
 
 class TestExercises:
     def test_an_exercise_has_its_number_and_title_in_bold(self, plain):
@@ -204,6 +258,10 @@ class TestPictures:
     def test_is_loaded_from_the_repository(self, plain):
         picture = ":::{image} ../book/lines.svg\n:alt: Two lines.\n:class: wide\n:::"
         assert plain(picture) == "![Two lines.](https://example.org/book/raw/trunk/book/lines.svg)"
+
+    def test_text_right_below_one_that_is_not_shown_keeps_its_place(self, plain):
+        dark = ":::{image} ../book/lines.svg\n:class: only-dark\n:::"
+        assert plain(f"Before.\n\n{dark}\nAfter.") == "Before.\n\nAfter."
 
     def test_in_markdown_is_too(self, plain):
         assert plain("![a](../book/lines.svg)") == "![a](https://example.org/book/raw/trunk/book/lines.svg)"

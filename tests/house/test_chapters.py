@@ -32,6 +32,12 @@ def images(cell):
     return [kind for output in cell.outputs for kind in output.get("data", {}) if kind.startswith("image/")]
 
 
+def recalled(book):
+    """Return the recall questions of a chapter with their answers."""
+    found = re.compile(r"^:::\{admonition\} (.*)\n:class: recall dropdown\n\n(.+)\n:::$", re.M)
+    return found.findall(text(book))
+
+
 def test_pages_of_the_table_of_contents_are_there():
     missing = [page for page in pages() if not any((ROOT / f"{page}.{kind}").exists() for kind in ("md", "ipynb"))]
     assert missing == []
@@ -125,6 +131,31 @@ def test_chapter_begins_with_a_title_and_a_card(book):
 
 def test_chapter_has_at_least_1800_words(book):
     assert words(text(book)) >= 1800
+
+
+def test_recall_stands_right_before_the_exercises(book):
+    headings = re.findall(r"^## (.*)$", text(book), re.M)
+    assert headings[headings.index("Recall") + 1] == "Exercises"
+    assert headings.count("Recall") == 1
+
+
+def test_recall_has_eight_questions_with_folded_answers(book):
+    assert len(recalled(book)) == 8
+
+
+def test_recall_question_ends_as_a_question(book):
+    assert [question for question, _ in recalled(book) if not question.endswith("?")] == []
+
+
+def test_recall_answer_has_one_to_three_sentences(book):
+    # A sentence ends with a full stop before a space or the end; the text has no abbreviations in it.
+    counts = {question: len(re.findall(r"\.(?=\s|$)", answer)) for question, answer in recalled(book)}
+    assert {question: count for question, count in counts.items() if not 1 <= count <= 3} == {}
+
+
+def test_at_least_three_recall_questions_ask_why_or_what_would_happen(book):
+    asked = re.compile(r"\b[Ww]hy\b|\b[Ww]hat (?:would|happens)\b")
+    assert len([question for question, _ in recalled(book) if asked.search(question)]) >= 3
 
 
 def test_chapter_has_at_least_four_exercises(book):

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from itertools import pairwise
 from urllib.parse import quote, unquote
 
@@ -76,6 +77,12 @@ def number_of(name):
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     numbered = [page["file"] for part in toc["parts"] if part.get("numbered") for page in part["chapters"]]
     return f"{numbered.index(f'chapters/{name}') + 1}." if f"chapters/{name}" in numbered else ""
+
+
+def notes_of(name, folded):
+    """Return the titles of a chapter's notes, of those that the page folds or of the others, in order."""
+    notes = re.findall(r"^:::+\{admonition\} *(.*)\n:class: *(.*)$", source(name), re.M)
+    return [title for title, kinds in notes if ("dropdown" in kinds.split()) == folded]
 
 
 def captions_of(name):
@@ -222,9 +229,20 @@ def test_every_exercise_is_there_once_with_its_number(edition, name):
 
 
 def test_every_note_is_a_quotation_with_its_title(edition, name):
-    titles = re.findall(r"^:::+\{admonition\} *(.*)$", source(name), re.M)
+    titles = notes_of(name, folded=False)
     assert titles
     assert re.findall(r"^> \*\*(.*)\*\*$\n>$", text(edition), re.M) == titles
+
+
+def test_notes_that_the_page_folds_are_folded_in_every_edition(edition, name):
+    shown = re.findall(r"^<details>\n<summary>(.*)</summary>\n\n[^<]+\n\n</details>$", text(edition), re.M)
+    assert [unescape(title) for title in shown] == notes_of(name, folded=True)
+
+
+def test_no_markdown_is_shut_into_html(edition):
+    tokens = [token for cell in edition.cells for token in COMMONMARK.parse(cell.source) if cell.cell_type != "code"]
+    html = [line for token in tokens if token.type == "html_block" for line in token.content.split("\n")]
+    assert [line for line in html if not re.fullmatch(r"(<details>|<summary>.*</summary>|</details>)?", line)] == []
 
 
 def test_terms_of_the_glossary_are_shown_in_bold_without_their_role(edition, kind, name):

@@ -239,6 +239,12 @@ def test_chapter_has_its_exercises_with_folded_solutions(chapter):
     assert len(soup.select("article div.solution.dropdown")) == len(exercises)
 
 
+def test_chapter_has_its_recall_questions_folded(chapter):
+    _name, soup = chapter
+    section = soup.select_one("article section#recall")
+    assert len(section.select("div.admonition.recall.dropdown")) == 8
+
+
 @pytest.mark.parametrize("name", ["only-light", "only-dark"])
 def test_first_page_has_its_picture_for_light_and_dark(soups, name):
     assert len(soups["book/index"].select(f"article img.{name}")) == 1
