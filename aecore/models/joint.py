@@ -20,7 +20,8 @@ class JointAutoencoder(GridAutoencoder):
         image_shape: (C, H, W) of one image at the largest size, H and W divisible by the largest stride.
         channels: of the code, at most C times the largest stride squared.
         strides: pixels of an image's edge for one place of the code, each decoder's; the largest is the encoder's too.
-        width: channels between the two 1×1 convolutions of each half.
+        width: channels between the two 1×1 convolutions of each half; or one for each decoder, in the order of the
+            strides: half of the width is about a quarter of the work. The encoder has that of the largest stride.
         blocks: residual blocks in the encoder and in each decoder.
         principal: the `principal_components` of `blocks_of` the training images, cut by the largest stride.
 
@@ -33,18 +34,24 @@ class JointAutoencoder(GridAutoencoder):
         image_shape: tuple[int, int, int],
         channels: int,
         strides: tuple[int, ...] = (8, 4),
-        width: int = 64,
+        width: int | tuple[int, ...] = 64,
         blocks: int = 2,
         principal: PrincipalComponents | None = None,
     ) -> None:
         strides = check_sizes("strides", strides)
         if not strides or len(set(strides)) < len(strides):
             raise ValueError(f"strides: wanted one for each decoder, none twice, such as (8, 4), got {strides!r}")
-        shape = checked_shape(image_shape, channels, max(strides), width, blocks, principal)
-        encoder = encoder_layers(shape[0], max(strides), width, blocks, channels)
+        each = isinstance(width, tuple | list)
+        widths = check_sizes("width", width) if each else (width,) * len(strides)
+        if len(widths) != len(strides):
+            raise ValueError(f"width: wanted one for each of the strides {strides}, or one number, got {width!r}")
+        of_decoder = dict(sorted(zip(strides, widths, strict=True), reverse=True))
+        shapes = [checked_shape(image_shape, channels, max(strides), one, blocks, principal) for one in widths]
+        shape, first = shapes[0], of_decoder[max(strides)]
+        encoder = encoder_layers(shape[0], max(strides), first, blocks, channels)
         decoders = {
-            str(stride): nn.Sequential(*decoder_layers(channels, width, blocks, stride, shape[0]))
-            for stride in sorted(strides, reverse=True)
+            str(stride): nn.Sequential(*decoder_layers(channels, one, blocks, stride, shape[0]))
+            for stride, one in of_decoder.items()
         }
         super().__init__(shape, principal, nn.Sequential(*encoder), _Decoders(decoders))
 

@@ -501,6 +501,32 @@ class TestJoint:
         small = (5 * 12 + 12) + 2 * 2 * (12 * 12 * 9 + 12) + (12 * 3 * 16 + 3 * 16)
         assert models.count_parameters(model) == models.count_parameters(KINDS["fully convolutional"]()) + small
 
+    def test_a_width_for_each_decoder_counts_in_that_one_alone(self):
+        """Half of the width: of the small decoder's weights only, by hand; the encoder has the large decoder's."""
+        wide, slim = (JointAutoencoder(SHAPE, CHANNELS, (4, 8), width=widths) for widths in ((12, 12), (6, 12)))
+        by_width = [(5 * w + w) + 2 * 2 * (w * w * 9 + w) + (w * 3 * 16 + 3 * 16) for w in (12, 6)]
+        counts = [models.count_parameters(model) for model in (wide, slim)]
+        assert counts[0] - counts[1] == by_width[0] - by_width[1]
+        assert describe(wide) == describe(JointAutoencoder(SHAPE, CHANNELS, (8, 4), width=12))
+
+    def test_as_pca_a_narrow_decoder_draws_what_a_wide_one_does(self, photos, principal):
+        wide, slim = (
+            JointAutoencoder(SHAPE, CHANNELS, (8, 4), width=width, principal=principal) for width in (12, (12, 6))
+        )
+        assert torch.allclose(wide.decode(wide.encode(photos), 8), slim.decode(slim.encode(photos), 8), atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("width", "words"),
+        [
+            ((12,), r"width: wanted one for each of the strides \(8, 4\), or one number, got \(12,\)"),
+            ((12, 0), r"width: wanted whole numbers of at least 1, such as \(512, 256\), got \(12, 0\)"),
+            (0, "width: wanted a whole number of at least 1, got 0"),
+        ],
+    )
+    def test_widths_that_do_not_fit_are_refused(self, width, words):
+        with pytest.raises(ValueError, match=words):
+            JointAutoencoder(SHAPE, CHANNELS, (8, 4), width=width)
+
     @pytest.mark.parametrize("strides", [(), (8, 8)])
     def test_no_decoder_or_one_twice_is_refused(self, strides):
         with pytest.raises(ValueError, match=r"strides: wanted one for each decoder, none twice, such as .*, got \("):
