@@ -1,4 +1,4 @@
-"""Where code hands in an answer, as `ae.check("01-2", answer)` does, found by the syntax tree.
+"""Where code hands in an answer, as `ae.check("01-2", answer_2)` does, found by the syntax tree.
 
 A cell's metadata may be lost on the way to a lecturer, and cells may be copied, joined or moved; the call itself stays.
 """
@@ -79,8 +79,8 @@ def named_in(code: str, known: Collection[str]) -> list[Check]:
 def handing_in(code: str, known: Collection[str], cell: int, forget: Collection[str] = ()) -> str:
     """Return the Python of a cell in which each check hands its answer to the grader's recorder as well.
 
-    `ae.check("01-2", answer)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", (answer), 5, 0))`: what the name
-    `check` stands for by then plays no part.
+    `ae.check("01-2", answer_2)` becomes `ae.check("01-2", __aecore_hand_in__("01-2", (answer_2), 5, 0))`: what the
+    name `check` stands for by then plays no part.
 
     Args:
         code: of a cell.
@@ -116,7 +116,7 @@ def without_check(code: str, exercise: str) -> str:
 
 
 def solving(code: str, exercise: str, name: str) -> str:
-    """Return a solution's code with `answer = …` in place of the statement that checks it.
+    """Return a solution's code with `answer_1 = …` in place of the statement that checks it.
 
     Args:
         code: such as `assert ae.check("01-1", 100 / 784).ok`, with or without lines before it.

@@ -1,4 +1,4 @@
-"""`check("02-1", answer)`: tells a reader at once whether an answer is right, and if not, where to look.
+"""`check("02-1", answer_1)`: tells a reader at once whether an answer is right, and if not, where to look.
 
 The exercises of each chapter stand in `bank/`; this is the one place of the package that knows chapters.
 """
