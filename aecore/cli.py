@@ -159,7 +159,7 @@ def _grade(options: argparse.Namespace) -> None:
 
     def tell(marks) -> None:
         remarks = f"  ({'; '.join(marks.remarks)})" if marks.remarks else ""
-        still = f", {len(marks.open)} answers to mark by hand" if marks.open else ""
+        still = f", {len(marks.open)} answer{'s' * (len(marks.open) > 1)} to mark by hand" if marks.open else ""
         print(f"{marks.submission.name}: {marks.total:g} of {marks.out_of:g} points{still}{remarks}", flush=True)
 
     report = grading.grade(Path(options.submissions), Path(options.out), wanted, tell)

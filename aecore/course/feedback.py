@@ -29,7 +29,7 @@ def page(marks: Marks) -> str:
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>{name}</h1>",
         f"<p><strong>{marks.total:g} of {marks.out_of:g} points</strong>{_still_open(marks)}</p>",
         *_rows(marks.marks),
-        *_written([mark for mark in marks.marks if mark.answer]),
+        *_written([mark for mark in marks.marks if mark.state in ("open", "marked")]),
         *_list("Remarks", marks.remarks),
         *_list("Cells that stopped when your notebook was run from top to bottom", marks.stopped),
         "</body>\n</html>\n",
@@ -41,9 +41,8 @@ def _rows(marks: Iterable[Mark]) -> Iterable[str]:
     yield "<table>\n<thead><tr><th>Exercise</th><th>Points</th><th>What is said of it</th></tr></thead>\n<tbody>"
     for mark in marks:
         what = f"{mark.item.exercise} {mark.item.level}<br>{html.escape(mark.item.title)}"
-        points = f"{_SIGNS[mark.state]} {mark.points:g} of {mark.item.points:g}"
-        if mark.state == "open":
-            points = f"to be marked, of {mark.item.points:g}"
+        got = "to be marked," if mark.state == "open" else f"{_SIGNS[mark.state]} {mark.points:g}"
+        points = f"{got} of {mark.item.points:g}"
         yield f'<tr><td>{what}</td><td class="points">{points}</td><td>{html.escape(mark.say)}</td></tr>'
     yield "</tbody>\n</table>"
 
@@ -59,7 +58,7 @@ def _written(marks: list[Mark]) -> Iterable[str]:
     for mark in marks:
         yield f"<h3>{mark.item.exercise} {html.escape(mark.item.title)}</h3>\n<section>"
         yield '<div class="answer">'
-        yield from (_part(part) for part in mark.answer.parts)
+        yield from (_part(part) for part in mark.answer.parts) if mark.answer else ("<p>–</p>",)
         yield '</div>\n<div class="rubric">'
         yield from _rubric(mark)
         yield "</div>\n</section>"

@@ -146,9 +146,10 @@ def _to_mark(report: Report, items: Sequence[Item], given: Sequence[Row], out: P
     for row in byhand.strangers(report.marks, given):
         report.remarks.append(f"{byhand.NAME} has a row for {row.student or row.id}, of whom there is no submission")
     if count := sum(len(one.open) for one in report.marks):
+        path, are = out / byhand.NAME, "s are" if count > 1 else " is"
         report.remarks.append(
-            f"{count} written answers are to be marked by hand: read them in {out / 'feedback'}, fill in the points in "
-            f"{out / byhand.NAME}, and grade again with --written {out / byhand.NAME}"
+            f"{count} written answer{are} to be marked by hand: read them in {out / 'feedback'}, fill in the points in "
+            f"{path}, and grade again with --written {path}"
         )
 
 
@@ -171,10 +172,8 @@ def _import(roster: Roster, course: Course, report: Report, out: Path) -> None:
     text, remarks = roster.filled({key: one for key, one in marks.items() if key not in waiting}, course.assignment)
     report.remarks += remarks
     if waiting:
-        report.remarks.append(
-            f"{roster.lms}.csv has no marks yet of {len(waiting)} students whose written answers are to be marked"
-        )
-    report.files.append(_write(out / f"{roster.lms}.csv", text))
+        whose = f"{len(waiting)} student{'s' * (len(waiting) > 1)} whose written answers are to be marked"
+        report.remarks.append(f"{roster.lms}.csv has no marks yet of {whose}")
 
 
 def _roster(course: Course) -> Roster | None:

@@ -111,19 +111,19 @@ def _pieces(cell: NotebookNode, inside: bool) -> Iterator[tuple[str | None, Part
             yield from ((None, part) for part in _code(cell))
         return
     marks = list(_MARK.finditer(cell.source))
-    start = marks[0].start() if marks else len(cell.source)
+    borders = [*(one.start() for one in marks), len(cell.source)]
     named = "" if marks else _named(cell)
-    if named or start:
-        before = cell.source[:start]
+    if named or borders[0]:
+        before = cell.source[: borders[0]]
         yield named or ("" if _NEXT.match(before) else None), _text(before)
-    for one, end in zip(marks, [*(mark.start() for mark in marks[1:]), len(cell.source)], strict=True):
+    for one, end in zip(marks, borders[1:], strict=True):
         yield one[1], _text(cell.source[one.end() : end])
 
 
 def _named(cell: NotebookNode) -> str:
     """Return the exercise that the id or nbgrader's metadata of a text cell names, whose mark was deleted; else ""."""
-    told = cell.metadata.get("nbgrader", {})
-    for name in (told.get("grade_id") if isinstance(told, dict) else "", cell.get("id")):
+    told = _dict(_dict(cell.get("metadata")).get("nbgrader"))
+    for name in (told.get("grade_id"), cell.get("id")):
         match = _ID.fullmatch(name) if isinstance(name, str) else None
         if match and isinstance(exercises().get(match[1]), Written):
             return match[1]
@@ -138,19 +138,24 @@ def _text(source: str) -> Part | None:
 def _code(cell: NotebookNode) -> Iterator[Part]:
     if cell.source.strip():
         yield Part("code", _cut(cell.source))
-    for output in cell.get("outputs", ()):
-        yield from _output(output)
+    outputs = cell.get("outputs")
+    for output in outputs if isinstance(outputs, list) else ():
+        yield from _output(_dict(output))
 
 
-def _output(output: NotebookNode) -> Iterator[Part]:
+def _output(output: dict) -> Iterator[Part]:
     """Yield what an output shows as text or picture; its forms that a browser would run are left out."""
-    data = output.get("data", {})
-    data = data if isinstance(data, dict) else {}
+    data = _dict(output.get("data"))
     picture, text = data.get("image/png"), output.get("text", data.get("text/plain", ""))
     if isinstance(picture, str) and len(picture) <= _LARGEST and _is_base64(picture):
         yield Part("picture", "".join(picture.split()))
     elif isinstance(text, str) and text.strip():
         yield Part("output", _cut(text))
+
+
+def _dict(value: object) -> dict:
+    """Return a dictionary as it is and nothing else: a notebook that was handed in may hold anything."""
+    return value if isinstance(value, dict) else {}
 
 
 def _is_base64(text: str) -> bool:

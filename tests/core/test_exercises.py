@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from aecore import models
-from aecore.exercises import Function, Mistake, Number, check, exercises
+from aecore.exercises import Function, Mistake, Number, check, checked, written
 
-BANK = exercises()
+BANK = checked()
+BY_HAND = written()
 MISTAKES = [
     pytest.param(number, mistake, id=f"{number}-{i}")
     for number, exercise in BANK.items()
