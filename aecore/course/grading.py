@@ -174,6 +174,7 @@ def _import(roster: Roster, course: Course, report: Report, out: Path) -> None:
     if waiting:
         whose = f"{len(waiting)} student{'s' * (len(waiting) > 1)} whose written answers are to be marked"
         report.remarks.append(f"{roster.lms}.csv has no marks yet of {whose}")
+    report.files.append(_write(out / f"{roster.lms}.csv", text))
 
 
 def _roster(course: Course) -> Roster | None:
