@@ -132,9 +132,15 @@ def test_edition_is_a_valid_notebook(folder, kind, name):
     nbformat.validate(json.loads((folder / kind / f"{name}.ipynb").read_text(encoding="utf-8")))
 
 
-def test_cells_that_are_not_captions_have_the_ids_of_the_chapter(edition, name):
+def test_cells_have_the_ids_of_the_chapter_or_are_named_after_what_they_belong_to(edition, name):
     known = {cell.id for cell in notebook(name).cells}
-    assert [cell.id for cell in edition.cells if cell.id not in known and not cell.id.endswith("-caption")] == []
+    # Captions; what is left of a text that an answer or a model answer cuts; the answers themselves.
+    numbers = [number for number in exercises() if number.startswith(name[:2])]
+    answers = {
+        f"{kind}-{number}{end}" for kind in ("answer", "solution") for number in numbers for end in ("", "-code")
+    }
+    own = [re.sub(r"-(?:caption|[2-9])$", "", cell.id) for cell in edition.cells if cell.id not in answers]
+    assert [cell for cell in own if cell not in known] == []
 
 
 def test_making_them_again_gives_the_same_bytes(folder, tmp_path):
