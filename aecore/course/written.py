@@ -93,7 +93,7 @@ def answers_in(notebook: NotebookNode) -> dict[str, Answer]:
     found: dict[str, Answer] = {}
     current: Answer | None = None
     for cell in notebook.cells:
-        for number, part in _pieces(cell, current is not None):
+        for number, part in _pieces(cell):
             if number is not None:
                 current = found.setdefault(number, Answer()) if number else None
             if current is not None and part and len(current.parts) < _MOST_PARTS:
@@ -101,13 +101,13 @@ def answers_in(notebook: NotebookNode) -> dict[str, Answer]:
     return found
 
 
-def _pieces(cell: NotebookNode, inside: bool) -> Iterator[tuple[str | None, Part | None]]:
+def _pieces(cell: NotebookNode) -> Iterator[tuple[str | None, Part | None]]:
     """Yield what a cell holds, each with the exercise whose answer begins there; None: what is there goes on; "": no
     answer goes on."""
     if cell.cell_type == "code":
         if checks.anywhere_in(cell.source, exercises()):
             yield "", None
-        elif inside:
+        else:
             yield from ((None, part) for part in _code(cell))
         return
     marks = list(_MARK.finditer(cell.source))

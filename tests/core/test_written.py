@@ -596,6 +596,11 @@ class TestWholeWay:
         course(written=tmp_path / "out" / "written.csv")
         assert rows(tmp_path / "out" / "written.csv")[1] == kept
 
+    def test_comment_is_told_without_the_sign_that_keeps_it_from_being_a_formula(self, course, tmp_path, fill):
+        course()
+        course(written=fill("4", "-- short"))
+        assert course(written=tmp_path / "out" / "written.csv").marks[0].marks[1].say == "-- short"
+
     def test_points_that_were_filled_in_are_never_written_over(self, course, tmp_path, fill):
         course()
         path = fill("4")
