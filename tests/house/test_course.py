@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 
 import nbformat
 import pytest
@@ -135,6 +136,12 @@ def test_every_exercise_of_a_copy_says_what_it_is_worth(copies):
 def test_page_for_lecturers_lists_the_exercises_that_have_versions():
     listed = re.findall(r"\b\d\.\d\b", PAGE.split("a given data set): ")[1].split(".\n")[0].replace("\n", " "))
     assert listed == [f"{int(number[:2])}.{number[3:]}" for number in VERSIONED if number < "90"]
+
+
+def test_page_for_lecturers_says_which_chapters_have_exercises_in_sentences():
+    last = int(re.search(r"^Chapters 1 to (\d+) have three exercises each", PAGE, re.M)[1])
+    counts = Counter(number[:2] for number in written())
+    assert counts == {f"{chapter:02d}": 3 for chapter in range(1, last + 1)}
 
 
 @pytest.mark.parametrize("step", ["make", "grade"])
