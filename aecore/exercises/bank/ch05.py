@@ -160,7 +160,10 @@ EXERCISES = {
                 2, "trainings that differ in rate and number of steps alone, from one start; both measures in a table"
             ),
             Criterion(2, "the number of steps at each rate, and its dependence on the rate in words or as a ratio"),
-            Criterion(2, "an explanation by the length of the path: Adam's steps are about as long as the rate"),
+            Criterion(
+                2,
+                "the table is set against what Adam lets one expect, steps about as long as the rate, and does not fit it",
+            ),
             Criterion(1, "checkerboard and error are told apart: a grey picture has neither pattern nor likeness"),
         ),
         mistakes=(
