@@ -34,10 +34,8 @@ class Row:
         return self.student, self.id, self.exercise, self.points, self.out_of, self.comment
 
     def is_of(self, name: str, number: str) -> bool:
-        """Tell whether the row is a student's: by the number where both have one, else by the name."""
-        if self.id and number:
-            return self.id == number
-        return not (self.id or number) and self.student == harmless(name)
+        """Tell whether the row is a student's: by the number where there is one, else by the name."""
+        return self.id == number if self.id or number else self.student == harmless(name)
 
 
 def read(path: Path, items: Sequence[Item]) -> list[Row]:

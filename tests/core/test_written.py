@@ -610,6 +610,11 @@ class TestWholeWay:
             course()
         assert rows(path)[1][3] == "4"
 
+    def test_template_in_which_nothing_is_filled_in_may_be_written_over(self, course, tmp_path):
+        course()
+        course()
+        assert rows(tmp_path / "out" / "written.csv")[1][3] == ""
+
     def test_points_from_another_file_may_replace_them(self, course, tmp_path, fill):
         course()
         other = tmp_path / "mine.csv"

@@ -162,7 +162,7 @@ EXERCISES = {
             Criterion(2, "the number of steps at each rate, and its dependence on the rate in words or as a ratio"),
             Criterion(
                 2,
-                "the table is set against what Adam lets one expect, steps about as long as the rate, and does not fit it",
+                "the table is set against what Adam lets one expect, steps as long as the rate, and does not fit it",
             ),
             Criterion(1, "checkerboard and error are told apart: a grey picture has neither pattern nor likeness"),
         ),
