@@ -118,7 +118,7 @@ EXERCISES = {
                 2, "the code is determined up to an invertible map A and a shift, which the decoder can undo: AW, VA⁻¹"
             ),
             Criterion(1, "the loss sees reconstructions alone, so training has no reason to prefer one of these codes"),
-            Criterion(1, "what both share is named: the subspace that the columns of V span, or the product VW"),
+            Criterion(1, "what both share is named: the subspace that the columns of V span, or the reconstructions"),
             Criterion(
                 2, "a computation that compares what is shared and not the codes themselves, and its expected result"
             ),
@@ -127,6 +127,7 @@ EXERCISES = {
             "the codes are said to differ by a permutation or by signs; any invertible map is possible",
             "the columns of the two decoders are compared one by one, which differ as the codes do",
             "equal errors alone are taken as the proof; two different subspaces can have equal errors",
+            "the products VW are said to be equal; for pixels that are always black nothing determines W",
         ),
     ),
     "01-6": Written(
