@@ -69,7 +69,9 @@ def ideal_bytes(train: Tensor, test: Tensor) -> Tensor:
     return bits.gather(1, (test.clamp(low, high) - low).T).sum(0) / 8
 
 
-def rounded_components(principal: NestedComponents, train: Tensor, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
+def rounded_components(
+    principal: NestedComponents, train: Tensor, x: Tensor, step: float
+) -> tuple[Tensor, Tensor]:
     """Return the ideal bits per pixel of images, shape (N,), and the images, after their components were rounded.
 
     A codec without training: PCA of blocks, one step of rounding for all components, and for each of them one table of

@@ -71,7 +71,9 @@ def load_codec(weights: str | Path | None = None) -> PictureCodec:
         raise ValueError(f"{path}: {error}") from error
 
 
-def compress(source: str | Path, target: str | Path, quality: float, codec: PictureCodec, refine: int = 0) -> Report:
+def compress(
+    source: str | Path, target: str | Path, quality: float, codec: PictureCodec, refine: int = 0
+) -> Report:
     """Write a PNG or JPEG file as an `.aec` file, and read it again to see that it is right.
 
     A picture whose colours are all grey is stored as a grey one. A bar shows the progress, on a terminal.

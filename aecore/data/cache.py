@@ -84,7 +84,7 @@ def read(root: Path, key: Key) -> Splits | None:
         raise DamagedData(
             f"the cache files {files[0]} … do not hold the official {CATALOGUE[key.name].title}: their SHA-256 "
             f"differs. Delete all three and load again. Other data of that kind belong into "
-            f'{paths(root, Key(key.name, stand_in=True))[0].name} …, with "stand_in": true in meta.'
+            f"{paths(root, Key(key.name, stand_in=True))[0].name} …, with \"stand_in\": true in meta."
         )
     return splits
 

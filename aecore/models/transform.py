@@ -135,7 +135,9 @@ def start_as_pca(encoder: nn.Sequential, decoder: nn.Sequential, principal: Nest
     _set(out, inner.components.T * half, inner.mean)
 
 
-def in_bands(network: nn.Module, x: Tensor, stride: tuple[int, int], band: int = 32, tell: Tell = silent) -> Tensor:
+def in_bands(
+    network: nn.Module, x: Tensor, stride: tuple[int, int], band: int = 32, tell: Tell = silent
+) -> Tensor:
     """Return `network(x)`, computed from some rows at a time, with as much around them as they depend on.
 
     So a photograph of 12 megapixels takes no more memory than its rows. The values differ from those of the whole by
