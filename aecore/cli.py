@@ -151,14 +151,16 @@ def _grade(options: argparse.Namespace) -> None:
     with _extra_course():
         from .course import grading, running
 
-    given = {name: Path(path) for name in ("points", "versions", "roster") if (path := getattr(options, name))}
+    tables = ("points", "versions", "written", "roster")
+    given = {name: Path(path) for name in tables if (path := getattr(options, name))}
     limits = running.Limits(options.cell_seconds, options.seconds, options.megabytes)
     told = {name: getattr(options, name) for name in ("lms", "assignment", "jobs")}
     wanted = grading.Course(**given, **told, limits=limits)
 
     def tell(marks) -> None:
         remarks = f"  ({'; '.join(marks.remarks)})" if marks.remarks else ""
-        print(f"{marks.submission.name}: {marks.total:g} of {marks.out_of:g} points{remarks}", flush=True)
+        still = f", {len(marks.open)} answer{'s' * (len(marks.open) > 1)} to mark by hand" if marks.open else ""
+        print(f"{marks.submission.name}: {marks.total:g} of {marks.out_of:g} points{still}{remarks}", flush=True)
 
     report = grading.grade(Path(options.submissions), Path(options.out), wanted, tell)
     for remark in report.remarks:
@@ -241,6 +243,7 @@ def _add_course(command: argparse.ArgumentParser) -> None:
     marks.add_argument("--out", default="grades", help="the folder to write into")
     marks.add_argument("--points", help="a points.csv; without one, all exercises of the chapters that occur")
     marks.add_argument("--versions", help="the versions.csv of copies that were made with a seed")
+    marks.add_argument("--written", help="a written.csv in which you filled in the points of answers in sentences")
     marks.add_argument("--roster", help="Canvas's exported gradebook or Moodle's grading worksheet, to be filled")
     marks.add_argument("--lms", choices=("canvas", "moodle"), help="whose file names the submissions have")
     marks.add_argument(

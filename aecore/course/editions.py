@@ -1,8 +1,9 @@
 """Editions of the chapters: one source, and a notebook for each kind of person who opens it.
 
 - `reader`: plain Markdown, which Colab and Jupyter can show; outputs stay, solutions are left out.
-- `student`: the same without outputs, to be worked through and handed in.
-- `instructor`: the reader's with solutions, below each the mistakes that its check knows, and what exercises are worth.
+- `student`: the same without outputs, with room for the answers in sentences, to be worked through and handed in.
+- `instructor`: the reader's with solutions, below each the mistakes that its check knows, or the rubric by which a
+  person marks it, and what exercises are worth.
 
 `handout` makes copies for a course from the last two.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -19,7 +21,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from .. import files
-from ..exercises import Mistake, exercises
+from ..exercises import Mistake, Written, exercises
+from . import written
 from .book import Book, caption_of, label_of, where
 from .myst import Directive
 from .names import needed
@@ -34,16 +37,18 @@ _TAGS_THAT_STAY = ("setup", "provenance", "solution")  # what a cell is; the oth
 
 @dataclass(frozen=True)
 class Edition:
-    """A kind of copy: its name, whether it has the outputs of the chapter and its solutions, and how it asks."""
+    """A kind of copy: its name, whether it has the outputs of the chapter and its solutions, how it asks, and whether
+    there is room for answers in sentences."""
 
     name: str
     outputs: bool
     solutions: bool
     questions: Questions
+    room: bool = False
 
 
 READER = Edition("reader", outputs=True, solutions=False, questions=Questions())
-STUDENT = Edition("student", outputs=False, solutions=False, questions=Questions())
+STUDENT = Edition("student", outputs=False, solutions=False, questions=Questions(), room=True)
 INSTRUCTOR = Edition("instructor", outputs=True, solutions=True, questions=Questions(worth=True))
 EDITIONS = (READER, STUDENT, INSTRUCTOR)
 
@@ -114,14 +119,13 @@ def copy_of(book: Book, chapter: str, notebook: NotebookNode, edition: Edition) 
 
 def _translated(notebook: NotebookNode, translator: Translator, edition: Edition) -> Iterator[NotebookNode]:
     """Yield the cells with their texts in plain Markdown, with solutions or without."""
-    solutions = _Solutions(translator, edition.solutions)
+    solutions = _Solutions(translator, edition)
     for cell in notebook.cells:
         new = deepcopy(cell)
         if cell.cell_type == "markdown":
             with where(translator.chapter, cell):
-                new.source = "\n\n".join(solutions.texts(translator.parts(cell.source)))
-            if new.source:
-                yield new
+                pieces = list(solutions.pieces(translator.parts(cell.source)))
+            yield from _joined(cell, pieces)
         elif not solutions.open:
             new.source = edition.questions.code(new.source)
             if "setup" in new.metadata.get("tags", ()):
@@ -134,28 +138,45 @@ def _translated(notebook: NotebookNode, translator: Translator, edition: Edition
         raise ValueError(f"{translator.chapter}: the solution of {solutions.open!r} has no end")
 
 
+def _joined(cell: NotebookNode, pieces: list[str | NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield the cells that a text cell becomes: itself, or where cells of their own stand in it, those and the rest."""
+    count = 0
+    for is_text, group in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if not is_text:
+            yield from group
+        elif source := "\n\n".join(group):
+            count += 1
+            new = deepcopy(cell)
+            new.source, new.id = source, cell.id if count == 1 else f"{cell.id}-{count}"
+            yield new
+
+
 class _Solutions:
     """Follows where solutions begin and end, and has them shown or left out."""
 
-    def __init__(self, translator: Translator, shown: bool) -> None:
+    def __init__(self, translator: Translator, edition: Edition) -> None:
         self._translator = translator
-        self._shown = shown
+        self._shown = edition.solutions
+        self._room = edition.room
         self.open = ""  # the label of the exercise whose solution is being read
 
-    def texts(self, parts: list[str | Directive]) -> Iterator[str]:
-        """Yield the texts of one cell that belong to the edition.
+    def pieces(self, parts: list[str | Directive]) -> Iterator[str | NotebookNode]:
+        """Yield what belongs to the edition of one cell: texts, and cells of their own for what is written by hand.
 
         Raises:
             ValueError: a solution begins in another one, or one ends that did not begin.
         """
         for part in parts:
             if not isinstance(part, str):
-                marked = self._marked(part)
-                yield from marked if self._shown else ()
+                marked, by_hand = self._marked(part), written_exercise(part.argument)
+                if self._shown:
+                    yield from marked
+                elif self._room and by_hand:
+                    yield from written.room(*by_hand)
             elif self._shown or not self.open:
                 yield part
 
-    def _marked(self, mark: Directive) -> list[str]:
+    def _marked(self, mark: Directive) -> list[str | NotebookNode]:
         """Return what stands in place of the beginning of a solution, of its end, or of a whole one."""
         if mark.name == "solution-end":
             if not self.open:
@@ -165,21 +186,37 @@ class _Solutions:
         if self.open:
             raise ValueError(f"the solution of {self.open!r} has no end before the next one begins")
         self._translator.book.target(mark.argument)
+        if by_hand := written_exercise(mark.argument):
+            if mark.name != "solution":
+                raise ValueError(f"the solution of {mark.argument!r} is a text alone; write it as one {{solution}}")
+            number, task = by_hand
+            texts = [self._translator.plain(mark.body), "\n".join(written.rubric(task)), *_mistakes(mark.argument)]
+            return [written.solution(number, _SOLUTION, *texts)]
         if mark.name == "solution":
             return [_SOLUTION, self._translator.plain(mark.body), *_mistakes(mark.argument)]
         self.open = mark.argument
         return [_SOLUTION]
 
 
+def written_exercise(label: str) -> tuple[str, Written] | None:
+    """Return the number of the exercise of a label and the exercise, where a person marks it."""
+    number = label.removeprefix("ex-")
+    task = exercises().get(number)
+    return (number, task) if isinstance(task, Written) else None
+
+
 def _mistakes(label: str) -> list[str]:
-    """Return the list of the mistakes that the check of an exercise knows, with its hints; it may know none."""
+    """Return the list of the mistakes that are known of an exercise, with the hints of its check; there may be none."""
     known = exercises().get(label.removeprefix("ex-"))
     lines = [f"- {_mistake(mistake)}" for mistake in known.mistakes] if known else []
     return ["\n".join(["*Common mistakes*", "", *lines])] if lines else []
 
 
-def _mistake(mistake: Mistake) -> str:
-    """Return a wrong number and its hint in one line; of a wrong function, which has no short name, the hint alone."""
+def _mistake(mistake: Mistake | str) -> str:
+    """Return a wrong number and its hint in one line; of a wrong function, which has no short name, the hint alone; of
+    an answer in sentences what is wrong."""
+    if isinstance(mistake, str):
+        return mistake
     if callable(mistake.answer):
         return mistake.say
     number = float(mistake.answer)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import files
-from ..exercises import exercises
-from . import checks, feedback, points, rosters, submissions, versions
-from .marking import Marks, mark, not_run, opened
+from . import byhand, feedback, points, rosters, submissions, versions
+from .byhand import Row, harmless
+from .marking import Marks, chapters_in, mark, not_run, opened
 from .points import Item
 from .rosters import Roster
 from .running import Limits
@@ -28,6 +28,7 @@ class Course:
     Args:
         points: a points.csv; None: all exercises of each chapter that occurs, with the points of the bank.
         versions: a versions.csv; None: the questions are those of the book.
+        written: a written.csv with the points that a person gave; None: nobody has given any yet.
         roster: an export of the learning management system; None: there is none.
         lms: "canvas" or "moodle"; None: whichever the names fit.
         assignment: the column of Canvas's gradebook to fill; "": the only one there is.
@@ -37,6 +38,7 @@ class Course:
 
     points: Path | None = None
     versions: Path | None = None
+    written: Path | None = None
     roster: Path | None = None
     lms: str | None = None
     assignment: str = ""
@@ -63,7 +65,8 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
         tell: called with the marks of each student as soon as there are any.
 
     Raises:
-        ValueError: there is nothing to grade, or a file of the lecturer is not as it should be.
+        ValueError: there is nothing to grade, a file of the lecturer is not as it should be, or points that stand in a
+            written.csv would be lost.
         OSError: a file cannot be read or written, or no kernel can be started.
     """
     if course.jobs < 1:
@@ -74,14 +77,16 @@ def grade(folder: Path, out: Path, course: Course, tell: Callable[[Marks], None]
     if not items:
         raise ValueError(f"folder: no notebook in {folder} checks an exercise of the book; say which with --points")
     drawn = versions.read(course.versions) if course.versions else Versions({})
+    given = _given(course, items, out)
     report = Report()
     for submission, marks in _marked(found, items, course, (roster, drawn)):
-        report.marks.append(marks)
+        report.marks.append(byhand.with_points(marks, given))
         report.files.append(_write(out / "feedback" / f"{_page_name(submission, found)}.html", feedback.page(marks)))
         # Each time, so that an interruption loses one submission and not all.
         table = _write(out / "grades.csv", _text(_table(report.marks, items, _absent(roster, found))))
         tell(marks)
     report.files.append(table)
+    _to_mark(report, items, given, out)
     if roster:
         _import(roster, course, report, out)
     return report
@@ -118,13 +123,45 @@ def _marked(
         pool.shutdown(cancel_futures=True)
 
 
+def _given(course: Course, items: Sequence[Item], out: Path) -> list[Row]:
+    """Return the points that a person gave.
+
+    Raises:
+        ValueError: there are others where the new template is to be written.
+    """
+    given = byhand.read(course.written, items) if course.written else []
+    if lost := byhand.lost(out / byhand.NAME, given, items):
+        raise ValueError(
+            f"written: {out / byhand.NAME} holds points that would be lost, of {lost[0].student} for exercise "
+            f"{lost[0].exercise} among them; give that file with --written, or move it away"
+        )
+    return given
+
+
+def _to_mark(report: Report, items: Sequence[Item], given: Sequence[Row], out: Path) -> None:
+    """Write the table for the points that a person gives, and say how many are missing."""
+    if not any(item.by_hand for item in items):
+        return
+    report.files.append(_write(out / byhand.NAME, _text(byhand.table(report.marks, given))))
+    for row in byhand.strangers(report.marks, given):
+        report.remarks.append(f"{byhand.NAME} has a row for {row.student or row.id}, of whom there is no submission")
+    if count := sum(len(one.open) for one in report.marks):
+        path, are = out / byhand.NAME, "s are" if count > 1 else " is"
+        report.remarks.append(
+            f"{count} written answer{are} to be marked by hand: read them in {out / 'feedback'}, fill in the points in "
+            f"{path}, and grade again with --written {path}"
+        )
+
+
 def _import(roster: Roster, course: Course, report: Report, out: Path) -> None:
     """Write the file that the system imports, and say whose marks it does not hold."""
-    marks = {}
+    marks, waiting = {}, set()
     for one in report.marks:
         if not one.graded:
             continue
         student = roster.student_of(one.submission.name, one.submission.id)
+        if student and one.open:
+            waiting.add(student.id)
         if student is None:
             report.remarks.append(f"{one.submission.name} is not in {roster.path.name}")
         elif student.id in marks:
@@ -132,8 +169,11 @@ def _import(roster: Roster, course: Course, report: Report, out: Path) -> None:
             marks[student.id] = max(marks[student.id], one, key=lambda found: found.total)
         else:
             marks[student.id] = one
-    text, remarks = roster.filled(marks, course.assignment)
+    text, remarks = roster.filled({key: one for key, one in marks.items() if key not in waiting}, course.assignment)
     report.remarks += remarks
+    if waiting:
+        whose = f"{len(waiting)} student{'s' * (len(waiting) > 1)} whose written answers are to be marked"
+        report.remarks.append(f"{roster.lms}.csv has no marks yet of {whose}")
     report.files.append(_write(out / f"{roster.lms}.csv", text))
 
 
@@ -149,16 +189,14 @@ def _roster(course: Course) -> Roster | None:
 
 
 def _chapters(found: Iterable[Submission]) -> set[str]:
-    """Return the chapters whose exercises any notebook checks."""
-    known = exercises()
+    """Return the chapters whose exercises any notebook checks or answers."""
     chapters = set()
     for submission in found:
         for content in submission.notebooks.values():
             try:
-                cells = [cell.source for cell in opened(content).cells if cell.cell_type == "code"]
+                chapters |= chapters_in(opened(content))
             except ValueError:
                 continue
-            chapters |= {one.exercise.split("-")[0] for code in cells for one in checks.anywhere_in(code, known)}
     return chapters
 
 
@@ -173,25 +211,21 @@ def _absent(roster: Roster | None, found: Sequence[Submission]) -> list[str]:
 def _table(marks: Sequence[Marks], items: Sequence[Item], absent: Sequence[str]) -> list[list[str]]:
     """Return the rows of grades.csv."""
     numbers = [item.exercise for item in items]
-    rows = [["student", "id", *numbers, "total", "out of", "remarks"]]
+    rows = [["student", "id", *numbers, "total", "out of", "to mark by hand", "remarks"]]
     for one in marks:
-        told = [f"{mark.points:g}" for mark in one.marks]
+        told = ["open" if mark.state == "open" else f"{mark.points:g}" for mark in one.marks]
         row = [
             one.submission.name,
             one.submission.id,
             *told,
             f"{one.total:g}",
             f"{one.out_of:g}",
+            ", ".join(one.open),
             "; ".join(one.remarks),
         ]
-        rows.append([_harmless(cell) for cell in row])
-    rows += [[_harmless(name), "", *("" for _ in items), "", "", "nothing handed in"] for name in absent]
+        rows.append([harmless(cell) for cell in row])
+    rows += [[harmless(name), "", *("" for _ in items), "", "", "", "nothing handed in"] for name in absent]
     return rows
-
-
-def _harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: names of files and students are not ours."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") else cell
 
 
 def _text(rows: Iterable[Sequence[str]]) -> str:

@@ -11,10 +11,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..exercises import check, exercises
+from . import checks, written
 from .points import Item
 from .questions import versioned
 from .running import Limits, Outcome, run
 from .submissions import Submission
+from .written import Answer
 
 _ORDER = ("right", "wrong", "stopped", "waiting", "missing")  # of two results for one exercise the first counts
 
@@ -26,17 +28,24 @@ class Mark:
     Args:
         item: the exercise and what it counts.
         state: "right"; "wrong"; "stopped": its cell did before it handed anything in; "waiting": it holds the three
-            dots of the stub; "missing": nothing checks it.
+            dots of the stub; "missing": nothing checks it. Of what a person marks: "open": nobody has yet; "marked";
+            "empty": nothing is written; "missing": no notebook of its chapter was handed in.
         say: what to tell the student, in a sentence.
+        given: the points that a person gave; None: none yet, or a check judges the exercise.
+        answer: what was written, for a person to read.
     """
 
     item: Item
     state: str
     say: str
+    given: float | None = None
+    answer: Answer | None = None
 
     @property
     def points(self) -> float:
-        """Return the points: all or none."""
+        """Return the points: those that a person gave, else all or none; of one that is still open none so far."""
+        if self.given is not None:
+            return self.given
         return self.item.points if self.state == "right" else 0.0
 
 
@@ -68,6 +77,11 @@ class Marks:
         """Return the points that could be reached."""
         return sum(mark.item.points for mark in self.marks)
 
+    @property
+    def open(self) -> list[str]:
+        """Return the exercises that a person has still to mark; while there are any, the total is not the last word."""
+        return [mark.item.exercise for mark in self.marks if mark.state == "open"]
+
 
 def mark(submission: Submission, items: Sequence[Item], version: int, limits: Limits) -> Marks:
     """Return the marks of a submission. Whatever its files hold, there is a mark or a sentence for each exercise.
@@ -82,7 +96,12 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
         OSError: no kernel can be started on this machine.
     """
     items = [replace(item, title=_title(item, version)) for item in items]
-    best = {item.exercise: Mark(item, "missing", "no check of this exercise is in the notebook") for item in items}
+    checked = {item.exercise: item for item in items if not item.by_hand}
+    best = {
+        number: Mark(item, "missing", "no check of this exercise is in the notebook")
+        for number, item in checked.items()
+    }
+    read: list[NotebookNode] = []
     found = Marks(submission, [])
     if submission.late:
         found.remarks.append("handed in late")
@@ -95,14 +114,25 @@ def mark(submission: Submission, items: Sequence[Item], version: int, limits: Li
         except ValueError as error:
             found.remarks.append(f"{name} is no notebook: {error}")
             continue
-        outcome = run(notebook, set(best), limits)
+        read.append(notebook)
+        if not checked:
+            continue
+        outcome = run(notebook, set(checked), limits)
         label = f"{name}, " if len(notebooks) > 1 else ""
         found.remarks += _other_versions(outcome, version)
         found.stopped += [f"{label}{_where(notebook, cell)}: {say}" for cell, say in _to_tell(outcome)]
-        for one in _marks(outcome, {item.exercise: item for item in items}, version):
+        for one in _marks(outcome, checked, version):
             best[one.item.exercise] = _better(best[one.item.exercise], one)
-    found.marks = list(best.values())
+    best |= {one.item.exercise: one for one in _by_hand([item for item in items if item.by_hand], read)}
+    found.marks = [best[item.exercise] for item in items]
     return found
+
+
+def chapters_in(notebook: NotebookNode) -> set[str]:
+    """Return the chapters of the book whose exercises a notebook checks or answers in sentences."""
+    codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    checked = {one.exercise for code in codes for one in checks.anywhere_in(code, exercises())}
+    return {number.split("-")[0] for number in (*checked, *written.answers_in(notebook))}
 
 
 def not_run(submission: Submission, items: Sequence[Item], error: OSError) -> Marks:
@@ -135,6 +165,22 @@ def opened(content: bytes) -> NotebookNode:
     return notebook
 
 
+def _by_hand(items: Sequence[Item], notebooks: Sequence[NotebookNode]) -> Iterator[Mark]:
+    """Yield the marks of the exercises that a person marks: open, unless it is plain that nothing was written."""
+    answers = written.of_all([written.answers_in(notebook) for notebook in notebooks])
+    chapters = {chapter for notebook in notebooks for chapter in chapters_in(notebook)}
+    for item in items:
+        answer = answers.get(item.exercise)
+        if answer and not answer.empty:
+            yield Mark(item, "open", "to be marked by hand", answer=answer)
+        elif answer:
+            yield Mark(item, "empty", "nothing is written in the cell for the answer")
+        elif item.exercise.split("-")[0] in chapters:
+            yield Mark(item, "open", "the cell for the answer is gone; see whether it stands elsewhere in the notebook")
+        else:
+            yield Mark(item, "missing", f"no notebook of chapter {item.exercise.split('-')[0]} was handed in")
+
+
 def _title(item: Item, version: int) -> str:
     """Return what an exercise asks; where its versions say it in other words, those of the version."""
     asked = exercises()[item.exercise]
@@ -164,8 +210,8 @@ def _marks(outcome: Outcome, items: dict[str, Item], version: int) -> Iterator[M
         verdict = check(one.exercise, one.answer, version=version)
         yield Mark(items[one.exercise], verdict.state, verdict.message)
     heard = {(cell, exercise) for cell, _, exercise in last}
-    for cell, checks in outcome.checked.items():
-        for found in checks:
+    for cell, calls in outcome.checked.items():
+        for found in calls:
             if (cell, found.exercise) not in heard:
                 yield Mark(items[found.exercise], "stopped", _unheard(outcome, cell, found.name))
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..exercises import exercises
+from ..exercises import Written, exercises
 from ..suggest import did_you_mean
 
-COLUMNS = ("exercise", "title", "level", "points", "minutes")
+COLUMNS = ("exercise", "title", "level", "points", "minutes", "marked")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,15 @@ class Item:
     minutes: str
 
     @property
-    def row(self) -> tuple[str, str, str, str, str]:
+    def by_hand(self) -> bool:
+        """True where a person marks the answer, which is a text; no check can."""
+        return isinstance(exercises()[self.exercise], Written)
+
+    @property
+    def row(self) -> tuple[str, ...]:
         """Return the cells of the row."""
-        return self.exercise, self.title, self.level, f"{self.points:g}", self.minutes
+        how = "by hand" if self.by_hand else "by its check"
+        return self.exercise, self.title, self.level, f"{self.points:g}", self.minutes, how
 
 
 def of_chapters(chapters: Collection[str]) -> list[Item]:
@@ -65,15 +71,20 @@ def table(items: Sequence[Item]) -> list[tuple[str, ...]]:
     return [COLUMNS, *(item.row for item in items)]
 
 
+def number_in(text: str | None) -> float | None:
+    """Return the number that a cell of a table holds, with a point or a comma; None: it holds none."""
+    try:
+        return float((text or "").replace(",", "."))
+    except ValueError:
+        return None
+
+
 def _item(row: dict, path: Path) -> Item:
     known, number = exercises(), (row["exercise"] or "").strip()
     if number not in known:
         raise ValueError(f"points: {path} names an unknown exercise {number!r}.{did_you_mean(number, known)}")
-    try:
-        points = float(row["points"].replace(",", "."))
-    except (AttributeError, ValueError):
-        points = -1.0
-    if not 0 <= points < 1e6:
+    points = number_in(row["points"])
+    if points is None or not 0 <= points < 1e6:
         raise ValueError(f"points: wanted a number from 0 for exercise {number} in {path}, got {row['points']!r}")
     told = [row.get(name) or "" for name in ("title", "level", "minutes")]
     return Item(number, told[0] or known[number].title, told[1], points, told[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..exercises import Worth, exercises
+from ..exercises import Function, Number, Written, exercises
 from . import checks
 
 _LABEL = "ex-"  # the label of exercise 01-2 is ex-01-2
@@ -26,7 +26,7 @@ class Questions:
     def note(self, label: str) -> str:
         """Return the line below the title of an exercise: "*★★ · 4 points · about 15 minutes*"; it may be ""."""
         known = exercises().get(label.removeprefix(_LABEL))
-        return worth_in_words(known.worth) if self.worth and known else ""
+        return worth_in_words(known) if self.worth and known else ""
 
     def text(self, label: str, text: str) -> str:
         """Return the text of an exercise with the numbers of the version.
@@ -60,6 +60,8 @@ def versioned() -> set[str]:
     return {number for number, known in exercises().items() if getattr(known, "versions", None)}
 
 
-def worth_in_words(worth: Worth) -> str:
-    """Return what an exercise is worth in a line of Markdown."""
-    return f"*{worth.stars} · {worth.points} point{'s' * (worth.points != 1)} · about {worth.minutes} minutes*"
+def worth_in_words(task: Number | Function | Written) -> str:
+    """Return what an exercise is worth in a line of Markdown, and whether a person marks it."""
+    worth = task.worth
+    by_hand = " · marked by hand" if isinstance(task, Written) else ""
+    return f"*{worth.stars} · {worth.points} point{'s' * (worth.points != 1)} · about {worth.minutes} minutes{by_hand}*"

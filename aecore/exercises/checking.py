@@ -196,7 +196,7 @@ class Verdict:
     """What a check found; it prints as its message."""
 
     exercise: str
-    state: str  # "right", "wrong" or "waiting"
+    state: str  # "right", "wrong", "waiting", or "by hand": a person marks it
     message: str
 
     @property
@@ -205,7 +205,7 @@ class Verdict:
         return self.state == "right"
 
     def __repr__(self) -> str:
-        mark = {"right": "✓", "wrong": "✗", "waiting": "…"}[self.state]
+        mark = {"right": "✓", "wrong": "✗", "waiting": "…", "by hand": "…"}[self.state]
         return f"{mark} {self.exercise}: {self.message}"
 
 

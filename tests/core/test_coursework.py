@@ -27,9 +27,9 @@ from aecore.course.marking import Mark, Marks
 from aecore.course.points import Item
 from aecore.course.running import Limits, Outcome, run
 from aecore.course.submissions import Submission
-from aecore.exercises import Function, check, exercises
+from aecore.exercises import Function, check, checked
 
-BANK = exercises()
+BANK = checked()
 # A cell may take so long that a busy machine gets through it; the cell that waits for ever waits as long.
 PATIENT = Limits(cell_seconds=20, seconds=300)
 MSE = "(lambda x, x_hat: (x - x_hat).square().flatten(1).mean(1))"
@@ -332,6 +332,13 @@ Student,ID,SIS User ID,SIS Login ID,Section,Exercises 1 (77),Current Score
 """
 
 
+def by_check(folder):
+    """Write a points.csv of the exercises of chapter 1 that a check judges."""
+    rows = [f"{number},{BANK[number].worth.points}" for number in ("01-1", "01-2", "01-3", "01-4")]
+    (folder / "points.csv").write_text("\n".join(["exercise,points", *rows]), encoding="utf-8")
+    return folder / "points.csv"
+
+
 @pytest.fixture(scope="module")
 def graded(made, tmp_path_factory):
     """The folder with what came out of grading a zip file of Canvas's, and the report."""
@@ -346,7 +353,9 @@ def graded(made, tmp_path_factory):
         archive.writestr("noetheremmy_LATE_12_902_01_lines-1.ipynb", nbformat.writes(notebook_in(copies, "release")))
         archive.writestr("gausscarl_14_903_01_lines.ipynb", "<html>Sign in</html>")
         archive.writestr("=cmd_15_904_notes.pdf", b"%PDF")
-    course = Course(roster=folder / "gradebook.csv", versions=copies / "versions.csv", limits=PATIENT)
+    # Those that a person marks have tests of their own, in test_written.py.
+    given = by_check(folder)
+    course = Course(points=given, roster=folder / "gradebook.csv", versions=copies / "versions.csv", limits=PATIENT)
     report = grade(folder / "all.zip", folder / "out", course)
     return folder / "out", report
 
@@ -358,25 +367,25 @@ def rows(path):
 
 class TestWholeWay:
     def test_solution_gets_all_points_though_its_metadata_is_lost(self, graded):
-        assert rows(graded[0] / "grades.csv")[3] == ["Lovelace, Ada", "11", "1", "2", "4", "0", "7", "11", ""]
+        assert rows(graded[0] / "grades.csv")[3] == ["Lovelace, Ada", "11", "1", "2", "4", "0", "7", "11", "", ""]
 
     def test_untouched_copy_gets_none(self, graded):
         assert rows(graded[0] / "grades.csv")[4][:8] == ["Noether, Emmy", "12", "0", "0", "0", "0", "0", "11"]
 
     def test_late_work_is_named(self, graded):
-        assert rows(graded[0] / "grades.csv")[4][8] == "handed in late"
+        assert rows(graded[0] / "grades.csv")[4][9] == "handed in late"
 
     def test_file_that_is_no_notebook_gets_a_line(self, graded):
         (row,) = [row for row in rows(graded[0] / "grades.csv") if row[1] == "14"]
-        assert row[6:] == ["0", "11", "01_lines.ipynb is no notebook: the file holds no JSON"]
+        assert row[6:] == ["0", "11", "", "01_lines.ipynb is no notebook: the file holds no JSON"]
 
     def test_submission_without_a_notebook_gets_a_line_and_its_name_is_no_formula(self, graded):
         (row,) = [row for row in rows(graded[0] / "grades.csv") if row[1] == "15"]
         assert row[0] == "'=cmd"
-        assert row[8] == "no notebook (.ipynb) among the files: notes.pdf"
+        assert row[9] == "no notebook (.ipynb) among the files: notes.pdf"
 
     def test_student_who_handed_nothing_in_has_a_row(self, graded):
-        assert rows(graded[0] / "grades.csv")[-1] == ["Hilbert, David", *[""] * 7, "nothing handed in"]
+        assert rows(graded[0] / "grades.csv")[-1] == ["Hilbert, David", *[""] * 8, "nothing handed in"]
 
     def test_gradebook_has_the_points_in_its_own_scale_and_keeps_what_is_not_graded(self, graded):
         found = rows(graded[0] / "canvas.csv")
@@ -416,8 +425,8 @@ class TestHandout:
 
     def test_points_are_those_of_the_bank(self, made):
         assert rows(made() / "points.csv")[:2] == [
-            ["exercise", "title", "level", "points", "minutes"],
-            ["01-1", "code values over image values", "★", "1", "3"],
+            ["exercise", "title", "level", "points", "minutes", "marked"],
+            ["01-1", "code values over image values", "★", "1", "3", "by its check"],
         ]
 
     def test_link_to_a_chapter_that_is_not_handed_out_leads_to_the_repository(self, made):
@@ -1067,7 +1076,7 @@ class TestGrade:
         self.put(folder, "Ada Lovelace.ipynb")
         (tmp_path / "w.csv").write_text(WORKSHEET, encoding="utf-8")
         outcomes(Outcome([handed("01-1", 3)]), Outcome([handed("01-1", 0.128)]))
-        report = grade(folder, tmp_path / "out", Course(roster=tmp_path / "w.csv"))
+        report = grade(folder, tmp_path / "out", Course(points=by_check(tmp_path), roster=tmp_path / "w.csv"))
         assert report.remarks[0] == "Ada Lovelace has two submissions; the marks of the one with more points count"
         assert rows(tmp_path / "out" / "moodle.csv")[1][4] == "0.91"  # 1 of 11 points, of 10
 
@@ -1116,7 +1125,7 @@ class TestGrade:
         self.put(folder, "Ada Lovelace.ipynb")
         self.put(folder, "Emmy Noether.ipynb")
         (tmp_path / "w.csv").write_text(WORKSHEET, encoding="utf-8")
-        grade(folder, tmp_path / "out", Course(roster=tmp_path / "w.csv"))
+        grade(folder, tmp_path / "out", Course(points=by_check(tmp_path), roster=tmp_path / "w.csv"))
         assert [row[4] for row in rows(tmp_path / "out" / "moodle.csv")[1:]] == ["0.91", "4.00"]
 
     def test_several_at_a_time_come_in_the_order_of_their_names(self, folder, tmp_path, monkeypatch):
@@ -1182,5 +1191,6 @@ def test_command_prints_a_line_for_each_student(tmp_path, capsys, outcomes):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "ada.ipynb").write_bytes(submission().files["a.ipynb"])
     outcomes(Outcome([handed("01-1", 0.128)]))
-    assert main(["course", "grade", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    options = ["--out", str(tmp_path / "out"), "--points", str(by_check(tmp_path))]
+    assert main(["course", "grade", str(tmp_path / "in"), *options]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "ada: 1 of 11 points"

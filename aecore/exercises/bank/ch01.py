@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, sample, versions_of
+from ..rubric import Criterion, Written
 
 
 def _project(x: Tensor, mean: Tensor, components: Tensor) -> Tensor:
@@ -107,5 +108,70 @@ EXERCISES = {
             ),
         ),
         worth=Worth(level=2, points=4, minutes=20),
+    ),
+    "01-5": Written(
+        title="two models of one error, two codes",
+        kind="explain",
+        worth=Worth(level=2, points=6, minutes=20),
+        rubric=(
+            Criterion(
+                2, "the code is determined up to an invertible map A and a shift, which the decoder can undo: AW, VA⁻¹"
+            ),
+            Criterion(1, "the loss sees reconstructions alone, so training has no reason to prefer one of these codes"),
+            Criterion(1, "what both share is named: the subspace that the columns of V span, or the reconstructions"),
+            Criterion(
+                2, "a computation that compares what is shared and not the codes themselves, and its expected result"
+            ),
+        ),
+        mistakes=(
+            "the codes are said to differ by a permutation or by signs; any invertible map is possible",
+            "the columns of the two decoders are compared one by one, which differ as the codes do",
+            "equal errors alone are taken as the proof; two different subspaces can have equal errors",
+            "the products VW are said to be equal; for pixels that are always black nothing determines W",
+        ),
+    ),
+    "01-6": Written(
+        title="more steps, or smaller ones at the end",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(1, "a prediction is written down before the runs, and is left as it was"),
+            Criterion(2, "the four plans differ in the epochs and the schedule and in nothing else; two seeds of each"),
+            Criterion(2, "a table with the distance from PCA in per cent, and the share kept of the last directions"),
+            Criterion(
+                2,
+                "the two measurements are explained together: more steps learn weak directions, a rate that stays "
+                "high keeps all directions noisy",
+            ),
+            Criterion(
+                1, "the conclusion is limited to what was run, and the difference between the seeds is mentioned"
+            ),
+        ),
+        mistakes=(
+            "the learning rate was changed together with the schedule, so that two changes have one result",
+            "a larger share kept is taken for a smaller error; the noise in the other directions counts too",
+        ),
+    ),
+    "01-7": Written(
+        title="a test for a claim of compression",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(
+                2, "sizes are measured in bytes of all that the receiver needs, and the decoder is accounted for"
+            ),
+            Criterion(
+                2,
+                "rivals are named that a user would otherwise take, with one that loses nothing, at equal bytes or "
+                "equal error",
+            ),
+            Criterion(1, "pictures that had no part in training, and others than those that the model was made for"),
+            Criterion(1, "the quality is measured, and it is said why this measure suits the purpose"),
+            Criterion(2, "the results that would confirm and that would refute the claim are fixed before the test"),
+        ),
+        mistakes=(
+            "values are counted in place of bytes",
+            "the test is one that no model could fail, since no threshold or no rival is named",
+        ),
     ),
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, sample, versions_of
+from ..rubric import Criterion, Written
 
 
 def _out_size(n: int, kernel: int, stride: int, padding: int) -> int:
@@ -118,6 +119,68 @@ EXERCISES = {
                 lambda z: int((z != 0).all(dim=0).any(dim=(1, 2)).sum()),
                 "a channel that is silent for one image can speak for another: ask for any image, not for all",
             ),
+        ),
+    ),
+    "02-5": Written(
+        title="saturation under two losses",
+        kind="explain",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(2, "both derivatives by y: 2(x̂ − x)x̂(1 − x̂) for the squared error, x̂ − x for the cross-entropy"),
+            Criterion(2, "the four values at y = −10: −9.1e-5 and −1.00 for white, 4e-9 and 4.5e-5 for black"),
+            Criterion(
+                2, "under the cross-entropy a wrong pixel pulls however saturated the sigmoid is; so no plateau there"
+            ),
+            Criterion(
+                2,
+                "one limit is named: the overshoot itself, dead units further back, or that the losses weigh errors "
+                "differently, so that the final squared error may be larger",
+            ),
+        ),
+        mistakes=(
+            "the derivative by the output x̂ in place of y; there the cross-entropy looks infinite",
+            "“the cross-entropy has no vanishing gradients”, without saying in which layer",
+        ),
+    ),
+    "02-6": Written(
+        title="a prediction about the other loss, tested",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=40),
+        rubric=(
+            Criterion(1, "an expectation for each seed is written down before the runs"),
+            Criterion(2, "only the loss was changed: same network, plan, learning rate and seeds"),
+            Criterion(2, "validation MSE of all three losses or plans in one table, and the values before the sigmoid"),
+            Criterion(
+                2, "the result is set against the prediction, seed by seed, and not by a mean over dead and living runs"
+            ),
+            Criterion(
+                1, "what the test cannot tell: three seeds, five epochs, one learning rate; another cause may help too"
+            ),
+        ),
+        mistakes=(
+            "the cross-entropy of one run is compared with the squared error of the other",
+            "a single seed is reported; of those in the chapter, two of three survived the squared error",
+        ),
+    ),
+    "02-7": Written(
+        title="a second fair comparison",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "what is held equal, what may differ, and why this is fair to both networks"),
+            Criterion(
+                2,
+                "networks that can be built, with code size, layers, seeds, and learning rates chosen for each on the "
+                "validation set",
+            ),
+            Criterion(
+                3, "outcomes that speak for and against the explanation, and one that decides nothing, named beforehand"
+            ),
+            Criterion(1, "the cost in training time"),
+        ),
+        mistakes=(
+            "no outcome could refute the explanation",
+            "one learning rate for both, so that the comparison is one of learning rates",
         ),
     ),
 }

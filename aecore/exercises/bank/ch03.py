@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, versions_of
+from ..rubric import Criterion, Written
 
 
 def _coverage(n: int, kernel: int, stride: int) -> list[int]:
@@ -131,6 +132,56 @@ EXERCISES = {
                 lambda x, y: (x.double() - y.double()).square().mean().item(),
                 "that is the mean squared error; SSIM is 1 where two pictures agree, not 0",
             ),
+        ),
+    ),
+    "03-5": Written(
+        title="two averages that name two winners",
+        kind="explain",
+        worth=Worth(level=2, points=7, minutes=25),
+        rubric=(
+            Criterion(2, "the four numbers: 27.0 and 17.0 dB for A, 20 dB twice for B"),
+            Criterion(2, "a logarithm weighs factors, a mean of squares differences: best against worst picture"),
+            Criterion(1, "the convexity of −log (Jensen), or a proof for two numbers"),
+            Criterion(2, "a choice that follows from the purpose, and a number to ask for that fits it"),
+        ),
+        mistakes=(
+            "the mean MSE is turned into dB for each picture first, so that both ways are the same",
+            "one of the averages is called wrong; each answers a question of its own",
+        ),
+    ),
+    "03-6": Written(
+        title="the winner with fewer channels",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=40),
+        rubric=(
+            Criterion(1, "a prediction for each width is written down before the runs"),
+            Criterion(
+                2, "only the width was changed; cost, validation loss and test error in one table with the chapter's"
+            ),
+            Criterion(
+                2, "16 channels beside nearest-neighbour upsampling: what the free weights bring at equal channels"
+            ),
+            Criterion(2, "what further channels bring for their cost, and where the curve bends"),
+            Criterion(1, "one seed: which of the differences are larger than the spread in the chapter's table"),
+        ),
+        mistakes=(
+            "equal channels are taken for equal cost, or the other way round",
+            "“channels do not matter” or “only channels matter”; the table shows both effects",
+        ),
+    ),
+    "03-7": Written(
+        title="a check that can fail",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "a claim that matters to someone and can be false"),
+            Criterion(2, "a procedure that another person could follow, with a measure and its unit"),
+            Criterion(2, "a threshold that was fixed beforehand, with a reason"),
+            Criterion(2, "faults made on purpose, which the test has to find before it is believed"),
+        ),
+        mistakes=(
+            "the test compares a computation with itself, as S3's did",
+            "a threshold of zero, which rounding alone exceeds",
         ),
     ),
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth
+from ..rubric import Criterion, Written
 
 # (t, t²) for t from -2 to 2: mean (0, 2), variances 2 and 14/5, no covariance.
 _LOST = 2 / 2
@@ -120,6 +121,60 @@ EXERCISES = {
             Mistake(
                 _rank_distance, "that is the sum of the squared rank differences; the correlation scales it to -1 … 1"
             ),
+        ),
+    ),
+    "04-5": Written(
+        title="what a one-number code says",
+        kind="explain",
+        worth=Worth(level=2, points=7, minutes=25),
+        rubric=(
+            Criterion(2, "a strictly monotonic map of the code, undone in the decoder, changes no reconstruction"),
+            Criterion(2, "(a) and (c) are conventions, each with a map that makes the sentence false"),
+            Criterion(1, "(b) is about order and survives, but for its direction"),
+            Criterion(
+                2,
+                "a measure for (c) that no such map changes: mutual information, rank statistics, or how often the "
+                "two digits are told apart",
+            ),
+        ),
+        mistakes=(
+            "only scaling and sign are considered, under which (a) would survive",
+            "all three are rejected because “codes mean nothing”",
+        ),
+    ),
+    "04-6": Written(
+        title="learning rate and schedule, apart",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(1, "an order of the five plans is written down before the runs"),
+            Criterion(2, "five trainings that differ in rate and schedule alone, with training and validation error"),
+            Criterion(2, "a low rate has not arrived after 20 epochs; a high constant one stays noisy or far off"),
+            Criterion(
+                2,
+                "the schedule is judged at each rate: it harms or does nothing at the low one, it is needed at the "
+                "high one",
+            ),
+            Criterion(1, "a sentence of the chapter is named and limited to what was shown"),
+        ),
+        mistakes=(
+            "the best constant rate is compared with the best falling one only, which hides that they differ",
+            "a difference of about one per cent with one seed is taken for a result",
+        ),
+    ),
+    "04-7": Written(
+        title="a rule for the size of a code",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "the purpose is turned into a measurement that has a threshold"),
+            Criterion(2, "held-out pictures, several seeds, and a reference without training at the same size"),
+            Criterion(2, "a rule that leads from the measurements to one size without further judgement, and its cost"),
+            Criterion(2, "a collection for which the rule fails, with the reason"),
+        ),
+        mistakes=(
+            "“where the curve bends”: on logarithmic axes it bends elsewhere than on linear ones",
+            "the error on the training pictures decides",
         ),
     ),
 }

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, sample, versions_of
+from ..rubric import Criterion, Written
 
 
 def _grids(x: Tensor, r: int) -> Tensor:
@@ -127,6 +128,62 @@ EXERCISES = {
                 lambda error: _grids(error.double(), 2).square().sum((0, 1, 2, 4)),
                 "those are sums, which grow with the number of images; the mean squared error is a mean",
             ),
+        ),
+    ),
+    "05-6": Written(
+        title="what the best linear decoder shows",
+        kind="explain",
+        worth=Worth(level=2, points=7, minutes=25),
+        rubric=(
+            Criterion(2, "the measurement bounds what these codes hold, and says nothing of why they hold no more"),
+            Criterion(
+                2,
+                "the encoder was trained for its decoder and writes what that can use; the chapter's exchange as proof",
+            ),
+            Criterion(2, "a second measurement: train the same half anew with another partner"),
+            Criterion(
+                1, "a conclusion for each outcome, the one that accuses the training among them or named as left open"
+            ),
+        ),
+        mistakes=(
+            "the linear decoder is taken for the best possible one, so that equality proves the code empty",
+            "the decoder is retrained on the frozen codes, which repeats the first measurement",
+        ),
+    ),
+    "05-7": Written(
+        title="the life of a checkerboard",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(1, "a guess is written down before the runs"),
+            Criterion(
+                2, "trainings that differ in rate and number of steps alone, from one start; both measures in a table"
+            ),
+            Criterion(2, "the number of steps at each rate, and its dependence on the rate in words or as a ratio"),
+            Criterion(
+                2,
+                "the table is set against what Adam lets one expect, steps as long as the rate, and does not fit it",
+            ),
+            Criterion(1, "checkerboard and error are told apart: a grey picture has neither pattern nor likeness"),
+        ),
+        mistakes=(
+            "the number of steps is read off as exact, though only six lengths were tried",
+            "a small measure is taken for a good picture",
+        ),
+    ),
+    "05-8": Written(
+        title="a judge for another purpose",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "the decision fits the purpose, and its accuracy on originals is demanded"),
+            Criterion(2, "training and test pictures are independent, and the judge has no part in a codec"),
+            Criterion(2, "several judges, and a standard error that is computed for 2,000 pictures"),
+            Criterion(2, "a case in which the judge is satisfied and the codec useless"),
+        ),
+        mistakes=(
+            "the judge is trained on compressed pictures of one of the codecs",
+            "the spread over seeds of one judge is taken for that over judges",
         ),
     ),
 }

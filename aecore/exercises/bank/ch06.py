@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, sample, versions_of
+from ..rubric import Criterion, Written
 
 
 def _tiles(x: Tensor) -> Tensor:
@@ -130,4 +131,54 @@ EXERCISES = {
         ),
     ),
     "06-5": versions_of(_gap, first=("0.030", "0.026", "0.032", "0.036"), last=("0.010", "0.008", "0.012", "0.014")),
+    "06-6": Written(
+        title="two losses that may not be subtracted",
+        kind="explain",
+        worth=Worth(level=2, points=7, minutes=25),
+        rubric=(
+            Criterion(2, "the moment: a mean over an epoch against a value at its end; large at first, then fading"),
+            Criterion(2, "dropout: the training loss is that of a thinned network; this part stays"),
+            Criterion(2, "the measurement: same weights, same moment, dropout off, seen and unseen pictures"),
+            Criterion(1, "a control without dropout and several seeds, and the result that would support her"),
+        ),
+        mistakes=(
+            "only one of the two reasons is seen",
+            "“the validation set is easier” without a way to test it",
+        ),
+    ),
+    "06-7": Written(
+        title="at which size to begin",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(1, "a prediction for either set is written down first"),
+            Criterion(2, "a table of all sizes with what shrinking loses, the error of plain training and that of PCA"),
+            Criterion(
+                2, "the rule is applied to each set with a number, and the difference between the sets explained"
+            ),
+            Criterion(2, "what a step at each size costs against what it can teach; no size has both"),
+            Criterion(
+                1, "what the rule leaves out: the time that is really saved, batch normalisation, borders, other codes"
+            ),
+        ),
+        mistakes=(
+            "the rule is read as a forecast of the gain; it says only what cannot be learned",
+            "sizes at which the network's strides do not divide the picture are recommended without a word",
+        ),
+    ),
+    "06-8": Written(
+        title="another order of training",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "what changes and when, and a reason why it might help"),
+            Criterion(2, "time is held equal, and each training is planned for its length"),
+            Criterion(2, "controls that separate the idea from its side effects, and several seeds"),
+            Criterion(2, "an outcome at which the idea is given up"),
+        ),
+        mistakes=(
+            "epochs are held equal though they cost different amounts",
+            "the second phase alone is missing as a control",
+        ),
+    ),
 }

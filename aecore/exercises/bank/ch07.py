@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..checking import Function, Mistake, Number, Worth, sample, versions_of
+from ..rubric import Criterion, Written
 
 
 def _share_alive(a: Tensor) -> float:
@@ -96,6 +97,58 @@ EXERCISES = {
                 lambda a: 1 - _share_alive(a),
                 "that is the share of the dead ones",
             ),
+        ),
+    ),
+    "07-5": Written(
+        title="what can be drawn and what can be read",
+        kind="explain",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(2, "reconstruction weighs differences by their squared size, a probe asks for the class alone"),
+            Criterion(2, "an example with two pixels, a class and two maps that are written out"),
+            Criterion(
+                3, "for each map the error of the best linear reconstruction and the share of classes, rightly computed"
+            ),
+            Criterion(1, "linear reading is not the same as what is there"),
+        ),
+        mistakes=(
+            "the class depends on the pixel of larger variance, so that one map is best at both",
+            "the mean is forgotten in the reconstruction of the pixel that was lost",
+        ),
+    ),
+    "07-6": Written(
+        title="what PCA's code knows, number by number",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=30),
+        rubric=(
+            Criterion(1, "both curves are sketched before the run"),
+            Criterion(2, "six sizes with accuracy and error, from codes of training and test pictures of their own"),
+            Criterion(2, "where the accuracy stops to rise and the error does not, with numbers"),
+            Criterion(
+                2, "the conclusion: what the late components hold matters to the picture and hardly to a linear probe"
+            ),
+            Criterion(1, "a limit: linear, one set, ten classes, standardised numbers and one penalty"),
+        ),
+        mistakes=(
+            "the axes or their mean are taken from the test pictures",
+            "“the class is not in the late components”; a probe that is not linear was not tried",
+        ),
+    ),
+    "07-7": Written(
+        title="borrow or begin anew",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "the choice follows from what the task needs of a picture"),
+            Criterion(2, "what the other ways would do wrong, each with its reason"),
+            Criterion(
+                2, "a comparison that could refute the choice, fair in size and time, with controls and patients apart"
+            ),
+            Criterion(2, "a measure that fits the use, beyond the mean squared error"),
+        ),
+        mistakes=(
+            "pictures of one patient stand in training and test",
+            "PCA of whole pictures from 3,000 samples, which learns the samples",
         ),
     ),
 }
