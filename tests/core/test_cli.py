@@ -114,7 +114,7 @@ class TestTrain:
 
     def test_a_joint_model_learns_both_sizes_of_its_windows(self, quick, monkeypatch):
         seen = self.seen_by_fit(monkeypatch)
-        main(["train", "--model", "joint", "--data", "photos", "--stride", "8", "--crop", "48", "--flip"])
+        main(["train", "--model", "joint", "--data", "div2k", "--stride", "8", "--crop", "48", "--flip"])
         (model, _, plan), given = seen[0]
         assert (model.code_shape, given["objective"].sizes) == ((8, 16, 16), (48, 24))
         assert (plan.crop, plan.flip) == (48, True)
@@ -139,7 +139,7 @@ class TestTrain:
     def test_the_help_names_all_that_there_are(self, capsys):
         with pytest.raises(SystemExit):
             main(["train", "--help"])
-        told = " ".join(capsys.readouterr().out.split())
+        told = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # a line may end within fully-conv
         assert [name for name in (*models.MODELS, *SCHEDULES, *PRECISIONS) if name not in told] == []
 
     @pytest.mark.parametrize("options", [["--model", "pca"], ["--epochs", "0"], ["--lr", "-1"]], ids=" ".join)
