@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, sample
+from ..checking import Function, Mistake, Worth, sample
+from ..rubric import Criterion, Written
 
 Points = Sequence[tuple[float, float]]
 
@@ -151,6 +152,59 @@ EXERCISES = {
             Mistake(_nearest, "that is the value of the nearest point; between two points the line counts"),
             Mistake(_unsorted, "the points come in any order, and interpolation needs them by rising bytes"),
             Mistake(_from_ends, "that is the line from the first to the last point; take the two neighbours"),
+        ),
+    ),
+    "08-5": Written(
+        title="why the judge may not stand in the loss",
+        kind="explain",
+        worth=Worth(level=2, points=7, minutes=25),
+        rubric=(
+            Criterion(
+                2, "the loss asks for one network's features, and there are ways to move them beside a true drawing"
+            ),
+            Criterion(
+                2, "what the training may have done, such as a faint pattern that means something to this network alone"
+            ),
+            Criterion(
+                1, "the chapter's own measurement: the network in the loss sees more than judges of another family"
+            ),
+            Criterion(
+                2, "judges without a part in training, with their accuracy on originals, and a measure beside them"
+            ),
+        ),
+        mistakes=(
+            "the judge has overfitted; it was trained on originals and is no worse for what others do with it",
+            "more judges of the same seed and architecture are taken for independent",
+        ),
+    ),
+    "08-6": Written(
+        title="what sharpening alone brings",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=40),
+        rubric=(
+            Criterion(1, "expectations are written down before the run"),
+            Criterion(3, "five strengths with error, sharpness and verdict, the pictures clipped before all three"),
+            Criterion(2, "a conclusion that follows from the report's own numbers, compared with the feature loss's"),
+            Criterion(2, "a control that separates sharpness from features, and why it does"),
+        ),
+        mistakes=(
+            "the border is filled with zeros, so that a frame is sharpened",
+            "a comparison with feature-loss networks of another code size",
+        ),
+    ),
+    "08-7": Written(
+        title="a test for detail that is plausible and wrong",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "pictures chosen for facts that can be lost or invented, before reconstructions are seen"),
+            Criterion(2, "a count of invented facts, apart from what merely cannot be seen any more"),
+            Criterion(2, "people or a procedure that decide blindly, and rivals at equal bytes"),
+            Criterion(2, "a threshold that is stated beforehand with its reason, and a use that is acceptable"),
+        ),
+        mistakes=(
+            "the accuracy of a classifier serves as the measure, which is what such a loss raises",
+            "the pictures are chosen after the reconstructions were looked at",
         ),
     ),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample
+from ..rubric import Criterion, Written
 
 
 def _rotation(a: Tensor, b: Tensor) -> Tensor:
@@ -94,6 +95,53 @@ EXERCISES = {
             Mistake(32 * 32, "the mean of the error runs over the colours too"),
             Mistake(256, "the divergence is divided by the values of the picture here, not by those of the code"),
             Mistake(1 / 3072, "the other way round: beside the mean error the divergence is too large by that factor"),
+        ),
+    ),
+    "09-5": Written(
+        title="which maps weights can change",
+        kind="explain",
+        worth=Worth(level=3, points=8, minutes=35),
+        rubric=(
+            Criterion(3, "the weighted error falls apart into one problem for each row, and a factor moves no minimum"),
+            Criterion(1, "in words: no channel gives way for another"),
+            Criterion(
+                2, "weights matter where rows are tied together: signed permutation and rotation, not the convolution"
+            ),
+            Criterion(2, "an example of two numbers with both best rotations, rightly computed"),
+        ),
+        mistakes=(
+            "weights of samples are meant instead of channels; those do change the affine map",
+            "the common factor of Procrustes is forgotten, or is counted as a reason",
+        ),
+    ),
+    "09-6": Written(
+        title="the chance in the choice of pairs",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=40),
+        rubric=(
+            Criterion(1, "an expectation is written down before the run"),
+            Criterion(3, "six numbers of pairs with ten draws each: mean, lowest and highest, on test pictures"),
+            Criterion(2, "from which number on the choice is no matter, read from the spread and not from the mean"),
+            Criterion(2, "how a measurement with five pairs is reported: several draws, or the draw named as one"),
+        ),
+        mistakes=(
+            "the draws are nested, so that they are not independent",
+            "the best of ten draws is reported",
+        ),
+    ),
+    "09-7": Written(
+        title="how one file would serve two screens",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "kept and sent bytes are told apart, and the shares of the calls are used"),
+            Criterion(2, "the chapter's numbers are used rightly, with what is still to be measured"),
+            Criterion(2, "a decision that follows, with a measure of quality that fits previews"),
+            Criterion(2, "the number that would turn the decision, and why"),
+        ),
+        mistakes=(
+            "the bytes of the decoder are counted for each picture, or never",
+            "a saving of storage is set against nothing",
         ),
     ),
 }

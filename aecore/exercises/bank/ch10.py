@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checking import Function, Mistake, Number, sample
+from ..checking import Function, Mistake, Number, Worth, sample
+from ..rubric import Criterion, Written
 
 
 def _entropy(counts: Tensor) -> float:
@@ -163,5 +164,56 @@ EXERCISES = {
             Mistake(lambda a, b, db: _saved(a, b, db) / 100, "that is the share; wanted are per cent of the rate"),
         ),
         tolerance=1e-6,
+    ),
+    "10-6": Written(
+        title="why sorting a code saves nothing",
+        kind="explain",
+        worth=Worth(level=2, points=8, minutes=25),
+        rubric=(
+            Criterion(
+                3, "unsorted, sorted and note: 15.41 = 10.83 + 4.58 bits, or 16 with the reason for the difference"
+            ),
+            Criterion(2, "why it must be so: the file has to tell the order, and all orders are equally probable"),
+            Criterion(1, "in practice it costs more, since a note is not ideal"),
+            Criterion(
+                2, "a context model predicts from known neighbours at their places, and nothing has to be undone"
+            ),
+        ),
+        mistakes=(
+            "the note is forgotten, or counted as one bit a symbol",
+            "sorted symbols are counted as if they were still independent",
+        ),
+    ),
+    "10-7": Written(
+        title="the habits of a trained codec",
+        kind="experiment",
+        worth=Worth(level=2, points=8, minutes=35),
+        rubric=(
+            Criterion(1, "an order is written down before the run"),
+            Criterion(3, "all eight changes with bytes and PSNR of both codecs, against the changed picture"),
+            Criterion(2, "what costs nothing and what that says of the prior"),
+            Criterion(
+                2, "noise and blur: bytes and quality read together, and the limit of one picture and one quality"
+            ),
+        ),
+        mistakes=(
+            "the PSNR is taken against the original instead of the changed picture",
+            "fewer bytes are called better although the quality fell",
+        ),
+    ),
+    "10-8": Written(
+        title="a learned codec in an archive",
+        kind="open",
+        worth=Worth(level=3, points=8, minutes=40),
+        rubric=(
+            Criterion(2, "weights and an exact description are kept, and a decoder that was written from it alone"),
+            Criterion(2, "exactness where tables are chosen, and a test that is repeated on new machines"),
+            Criterion(2, "costs for each picture, decoder included, against a lossless file"),
+            Criterion(2, "advice that follows, what is kept in any case, and evidence that would change it"),
+        ),
+        mistakes=(
+            "a container or the package itself is taken for a description",
+            "a checksum is taken for a proof that the picture is drawn as it was",
+        ),
     ),
 }
