@@ -7,6 +7,7 @@ test_published.py, in a process of its own, since a notebook's classes and funct
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import sys
 import jupytext
 import matplotlib as mpl
 from IPython.core.interactiveshell import InteractiveShell
+from torch.nn.functional import interpolate
 
 mpl.use("Agg")
 os.environ.update(AECORE_PROFILE="full", AECORE_PROGRESS="0")
@@ -24,12 +26,18 @@ from aecore.data import sources
 
 
 def load(name: str, **options):
-    """Return the sample in place of a set."""
+    """Return the sample in place of a set; photographs in the size that is asked for, as a reader's are."""
     os.environ["AECORE_PROFILE"] = "quick"
     try:
-        return sources.load(name, **options)
+        found, size = sources.load(name, **options), options.get("size")
+        return found if size is None else data.Splits(*(in_size(part, size) for part in vars(found).values()))
     finally:
         os.environ["AECORE_PROFILE"] = "full"
+
+
+def in_size(images, size: int):
+    """Return images of size×size pixels, of which most are repeated."""
+    return dataclasses.replace(images, pixels=interpolate(images.pixels, size=(size, size), mode="nearest"))
 
 
 def train(training, checkpoints):
