@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
-
-# In a container there is neither a sandbox for root nor a GPU, and /dev/shm is small; QUIC would look for a network.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def chromium() -> str | None:
-    """Return the path of the browser: `AECORE_CHROMIUM`, or the first that is installed."""
-    return os.environ.get("AECORE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+from chromium import ARGUMENTS, chromium
 
 
 # Not for the whole session: as long as Playwright runs, no other test can start an event loop of its own.

@@ -12,8 +12,6 @@ import argparse
 import contextlib
 import html
 import io
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urldefrag
 
 import yaml
+from chromium import ARGUMENTS, NAMES, chromium
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from playwright.sync_api import Page, sync_playwright
@@ -28,8 +27,6 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, NameObject
 
 ROOT = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"]
 PAPER = {
     "format": "A4", "scale": 0.75, "margin": {"top": "16mm", "bottom": "20mm", "left": "17mm", "right": "17mm"},
 }  # fmt: skip
@@ -61,9 +58,9 @@ def names(toc: dict) -> list[str]:
 @contextlib.contextmanager
 def browser() -> Iterator[Page]:
     """Open an empty page of a browser: `AECORE_CHROMIUM`, or the first that is installed."""
-    path = os.environ.get("AECORE_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = chromium()
     if path is None:
-        sys.exit(f"pdf: wanted one of {', '.join(BROWSERS)}; install it, or set AECORE_CHROMIUM to its path")
+        sys.exit(f"pdf: wanted one of {', '.join(NAMES)}; install it, or set AECORE_CHROMIUM to its path")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started.new_page()

@@ -123,3 +123,26 @@ def python(tmp_path):
         return answer.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def small_book(tmp_path_factory):
+    """A function that writes a book of a few chapters, cells by name, and returns the folder of its chapters."""
+    import nbformat
+    from nbformat.v4 import new_notebook
+
+    config = (
+        "parse: {myst_enable_extensions: [colon_fence, dollarmath]}\nbibtex_bibfiles: [works.bib]\n"
+        "repository: {url: https://example.org/book, branch: trunk}\n"
+    )
+
+    def written(**chapters):
+        root = tmp_path_factory.mktemp("book")
+        (root / "_config.yml").write_text(config, encoding="utf-8")
+        (root / "works.bib").write_text("", encoding="utf-8")
+        (root / "chapters").mkdir()
+        for name, cells in chapters.items():
+            nbformat.write(new_notebook(cells=cells), root / "chapters" / f"{name}.ipynb")
+        return root / "chapters"
+
+    return written

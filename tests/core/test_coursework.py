@@ -259,9 +259,6 @@ class TestBank:
 
 # ---- the whole way: copies are made, handed in and graded ----
 
-CONFIG = "parse: {myst_enable_extensions: [colon_fence, dollarmath]}\nbibtex_bibfiles: [works.bib]\n" \
-    "repository: {url: https://example.org/book, branch: trunk}\n"  # fmt: skip
-
 
 def exercise(number, text, stub, solution):
     """The cells of an exercise as a chapter has them."""
@@ -288,15 +285,9 @@ CHAPTER = [
 
 
 @pytest.fixture(scope="module")
-def chapters(tmp_path_factory):
+def chapters(small_book):
     """The folder of the chapters of a small book."""
-    root = tmp_path_factory.mktemp("book")
-    (root / "_config.yml").write_text(CONFIG, encoding="utf-8")
-    (root / "works.bib").write_text("", encoding="utf-8")
-    (root / "chapters").mkdir()
-    for name, cells in (("01_lines", CHAPTER), ("02_planes", [new_markdown_cell("# Planes")])):
-        nbformat.write(new_notebook(cells=cells), root / "chapters" / f"{name}.ipynb")
-    return root / "chapters"
+    return small_book(**{"01_lines": CHAPTER, "02_planes": [new_markdown_cell("# Planes")]})
 
 
 @pytest.fixture(scope="module")

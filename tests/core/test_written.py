@@ -26,8 +26,6 @@ from aecore.exercises import written as in_the_bank
 TASKS = in_the_bank()
 # 01-5 is to be explained and counts 6 points, 01-6 is an experiment and 01-7 open, 8 points each.
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n rest").decode()
-CONFIG = "parse: {myst_enable_extensions: [colon_fence, dollarmath]}\nbibtex_bibfiles: [works.bib]\n" \
-    "repository: {url: https://example.org/book, branch: trunk}\n"  # fmt: skip
 
 
 # ---- the bank ----
@@ -103,14 +101,9 @@ CHAPTER = [
 
 
 @pytest.fixture(scope="module")
-def chapters(tmp_path_factory):
+def chapters(small_book):
     """The folder of the chapters of a small book."""
-    root = tmp_path_factory.mktemp("book")
-    (root / "_config.yml").write_text(CONFIG, encoding="utf-8")
-    (root / "works.bib").write_text("", encoding="utf-8")
-    (root / "chapters").mkdir()
-    nbformat.write(new_notebook(cells=CHAPTER), root / "chapters" / "01_lines.ipynb")
-    return root / "chapters"
+    return small_book(**{"01_lines": CHAPTER})
 
 
 @pytest.fixture(scope="module")

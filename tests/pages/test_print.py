@@ -1,15 +1,10 @@
 """The pages on paper, and the PDF of the whole book."""
 
 import io
-import sys
 
+import pdf
 import pytest
 from pypdf import PdfReader
-
-from chapters import ROOT
-
-sys.path.insert(0, str(ROOT / "book" / "tools"))
-import pdf
 
 CHAPTER = "chapters/02_convolutional"
 
